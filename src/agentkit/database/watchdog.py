@@ -1,0 +1,13 @@
+"""Stops the embedded PostgreSQL when its last user is gone: `python -m agentkit.database.watchdog DIR`."""
+
+import signal
+import sys
+from pathlib import Path
+
+from agentkit.database.embedded import EmbeddedPostgres
+
+if __name__ == "__main__":
+    # The signals that end a terminal session end its programs; this one goes last.
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    EmbeddedPostgres(Path(sys.argv[1])).watch()

@@ -1,0 +1,230 @@
+"""Every error agentkit raises, as one tree.
+
+::
+
+    AgentKitError
+    ├── ConfigurationError            the developer's to fix: YAML, settings, names
+    │   ├── SettingsError             .problems: every wrong setting at once
+    │   ├── BlueprintError            .problems: every fault as file:line:column
+    │   ├── PromptError               .problems: every fault of a prompt file; or a wrong variable
+    │   ├── UnknownNameError          .choices, .nearest (also a LookupError)
+    │   ├── DuplicateNameError        a registry already holds the name
+    │   └── MissingExtraError         .package, .extra: the pip command is in the text
+    ├── ProviderError                 a model provider failed: .provider .status .retry_after .is_retryable
+    │   └── ScriptError               the scripted model met a call its script does not have
+    ├── StructuredOutputError         the model's answer does not fit the schema asked for
+    ├── WeightsError                  model weights are missing, corrupted or cannot be fetched
+    ├── DatabaseError                 PostgreSQL is unreachable, too old or refused
+    │   └── MigrationError            a migration failed, or an applied one was edited
+    ├── EmbeddingError                vectors of another model or dimension, or none returned
+    └── DocumentError                 .source: a file that cannot be read or ingested
+
+`code` is stable and machine-readable; `hint` says what to do next and is part of the text.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class AgentKitError(Exception):
+    """Base of every error raised on purpose by agentkit.
+
+    Args:
+        message: What went wrong, in one sentence.
+        hint: What the reader can do about it; appended to the text.
+    """
+
+    code: ClassVar[str] = "agentkit_error"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{message}\n{hint}" if hint else message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigurationError(AgentKitError):
+    """Something the developer wrote (YAML, settings, a name) is wrong."""
+
+    code = "configuration_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault in a file, placed so that an editor can jump to it.
+
+    Attributes:
+        message: What is wrong, with the valid choices where there are any.
+        file: Path as the user gave it, or the name of the setting's source.
+        line: 1-based line, 0 when the whole file is meant.
+        column: 1-based column, 0 when the whole line is meant.
+        excerpt: The offending line, without its line break.
+    """
+
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    excerpt: str = ""
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        text = f"{place}: {self.message}" if place else self.message
+        if not self.excerpt.strip():
+            return text
+        pointer = f"\n    {' ' * (self.column - 1)}^" if self.column else ""
+        return f"{text}\n    {self.excerpt}{pointer}"
+
+
+class _ProblemsError(ConfigurationError):
+    """A configuration error that lists all its problems, not only the first."""
+
+    def __init__(self, headline: str, problems: Sequence[Problem] = (), *, hint: str | None = None) -> None:
+        body = "\n".join(str(problem) for problem in problems)
+        super().__init__(f"{headline}\n{body}" if problems else headline, hint=hint)
+        self.headline = headline
+        self.problems = tuple(problems)
+
+
+class SettingsError(_ProblemsError):
+    """Settings from the environment, `.env` or `agentkit.yaml` are invalid."""
+
+    code = "settings_error"
+
+
+class BlueprintError(_ProblemsError):
+    """A blueprint does not validate; `problems` holds every fault found."""
+
+    code = "blueprint_error"
+
+
+class PromptError(_ProblemsError):
+    """A prompt file or variable is wrong; `problems` holds every fault of a file."""
+
+    code = "prompt_error"
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choice most like `name`, or None when none is close."""
+    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+class UnknownNameError(ConfigurationError, LookupError):
+    """A name is not registered; the text lists the valid ones and the nearest."""
+
+    code = "unknown_name"
+
+    def __init__(self, kind: str, name: str, choices: Iterable[str], *, hint: str | None = None) -> None:
+        self.kind = kind
+        self.name = name
+        self.choices = tuple(sorted(choices))
+        self.nearest = nearest(name, self.choices)
+        guess = f" Did you mean {self.nearest!r}?" if self.nearest else ""
+        valid = f" Valid: {', '.join(self.choices)}." if self.choices else f" There is no {kind} yet."
+        super().__init__(f"Unknown {kind} {name!r}.{guess}{valid}", hint=hint)
+
+
+class DuplicateNameError(ConfigurationError):
+    """A registry refuses to replace an entry silently."""
+
+    code = "duplicate_name"
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind = kind
+        self.name = name
+        super().__init__(f"The {kind} {name!r} is registered already.", hint="Choose another name.")
+
+
+class MissingExtraError(ConfigurationError, ImportError):
+    """An optional package is not installed; the text is the command that installs it."""
+
+    code = "missing_extra"
+
+    def __init__(self, package: str, extra: str, *, purpose: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed.",
+            hint=f"Install it with: pip install 'langgraph-agentkit[{extra}]'",
+        )
+
+
+class ProviderError(AgentKitError):
+    """A model provider failed. Wrappers (retry, breaker, fallback) read only these fields.
+
+    Args:
+        message: What the provider said, without secrets.
+        provider: Registered provider name, for example `ollama`.
+        status: HTTP status, or None when no response arrived.
+        retry_after: Seconds the provider asked to wait, or None.
+        is_retryable: Whether the same request may succeed later.
+    """
+
+    code = "provider_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str,
+        status: int | None = None,
+        retry_after: float | None = None,
+        is_retryable: bool = False,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.provider = provider
+        self.status = status
+        self.retry_after = retry_after
+        self.is_retryable = is_retryable
+
+
+class ScriptError(ProviderError):
+    """The scripted model was called outside its script, or steps were left over."""
+
+    code = "script_error"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, provider="scripted", hint=hint)
+
+
+class StructuredOutputError(AgentKitError):
+    """The model's answer does not fit the requested schema."""
+
+    code = "structured_output_error"
+
+
+class WeightsError(AgentKitError):
+    """Model weights are missing, corrupted, or cannot be fetched."""
+
+    code = "weights_error"
+
+
+class DatabaseError(AgentKitError):
+    """PostgreSQL is unreachable, refuses, or lacks pgvector."""
+
+    code = "database_error"
+
+
+class MigrationError(DatabaseError):
+    """A migration failed, or one that was applied has been edited since."""
+
+    code = "migration_error"
+
+
+class EmbeddingError(AgentKitError):
+    """Vectors are missing, or belong to another model or dimension."""
+
+    code = "embedding_error"
+
+
+class DocumentError(AgentKitError):
+    """One document cannot be read, chunked or stored; others are unaffected."""
+
+    code = "document_error"
+
+    def __init__(self, source: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{source}: {message}", hint=hint)
+        self.source = source

@@ -1,0 +1,178 @@
+"""What happened, as frozen records; parts emit them, sinks subscribe.
+
+The parts (gateway, graphs, retrieval, ingestion) never learn a metric name or a log
+format: `wiring` subscribes the sinks. A sink that fails is logged, never raised.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+logger = logging.getLogger(__name__)
+
+Status = Literal["ok", "error", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all event records."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCallFinished(Event):
+    """One call of a chat model ended, however it ended.
+
+    Attributes:
+        provider: Provider that answered, for example `local`.
+        model: Model name from the configuration.
+        agent: Agent on whose behalf the call was made, or an empty string.
+        streaming: Whether the caller consumed a stream.
+        status: How the call ended.
+        duration: Seconds from request to the last chunk.
+        time_to_first_token: Seconds to the first content, or None when none came.
+        input_tokens: Tokens read, or None when the provider did not say.
+        output_tokens: Tokens written, or None when the provider did not say.
+        error_type: Class name of the error, or an empty string.
+    """
+
+    provider: str
+    model: str
+    agent: str
+    streaming: bool
+    status: Status
+    duration: float
+    time_to_first_token: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    error_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteDecided(Event):
+    """The supervisor chose who answers.
+
+    Attributes:
+        blueprint: Name of the blueprint.
+        agents: Chosen agents; empty when the supervisor answers itself.
+        method: Strategy that decided, for example `semantic`.
+        duration: Seconds the decision took.
+        request_id: The run's request id.
+    """
+
+    blueprint: str
+    agents: tuple[str, ...]
+    method: str
+    duration: float
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalFinished(Event):
+    """A knowledge search ended.
+
+    Attributes:
+        scopes: Scopes that were searched.
+        found: Number of chunks returned.
+        duration: Seconds, embedding of the query included.
+        request_id: The run's request id, or an empty string outside a run.
+        status: How the search ended; `found` is 0 when it failed.
+    """
+
+    scopes: tuple[str, ...]
+    found: int
+    duration: float
+    request_id: str = ""
+    status: Status = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentIngested(Event):
+    """One document was looked at by an ingestion.
+
+    Attributes:
+        source: File path or URI.
+        scope: Knowledge scope it belongs to.
+        outcome: What happened to it.
+        chunks: Chunks it has now.
+        embedded: Chunks that had to be embedded; the rest kept their vector.
+        duration: Seconds spent on it.
+    """
+
+    source: str
+    scope: str
+    outcome: Literal["added", "updated", "unchanged", "removed", "failed"]
+    chunks: int
+    embedded: int
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted(Event):
+    """Something that takes a while begins; for progress displays.
+
+    Attributes:
+        text: What it is, for a person: "Starting PostgreSQL".
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadProgressed(Event):
+    """A download of model weights got further.
+
+    Attributes:
+        name: Name of the model.
+        done: Bytes so far.
+        total: Bytes in all.
+    """
+
+    name: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class IngestProgressed(Event):
+    """An ingestion got further.
+
+    Attributes:
+        source: Document that was finished last, or an empty string.
+        done: Units of work done.
+        total: Units of work known so far.
+    """
+
+    source: str
+    done: int
+    total: int
+
+
+Sink = Callable[[Event], None]
+
+
+class EventBus:
+    """Hands every emitted event to every subscribed sink, in order of subscription."""
+
+    def __init__(self) -> None:
+        self._sinks: tuple[Sink, ...] = ()
+
+    def subscribe(self, sink: Sink) -> Callable[[], None]:
+        """Add a sink; the returned function removes it again.
+
+        A sink is called on the emitting thread and must not block.
+        """
+        self._sinks = (*self._sinks, sink)
+
+        def unsubscribe() -> None:
+            self._sinks = tuple(kept for kept in self._sinks if kept is not sink)
+
+        return unsubscribe
+
+    def emit(self, event: Event) -> None:
+        """Hand `event` to all sinks. Never raises."""
+        for sink in self._sinks:
+            try:
+                sink(event)
+            except Exception:
+                logger.exception("event sink %r failed on %s", sink, type(event).__name__)

@@ -1,0 +1,1 @@
+"""Agents and supervisors as LangGraph state graphs."""

@@ -1,0 +1,71 @@
+"""One agent as a compiled state graph: retrieve → model ⇄ tools."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType] - partly untyped
+from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware
+from langchain_core.language_models import BaseChatModel
+from langchain_core.tools import BaseTool
+
+from agentkit.context import RunContext
+from agentkit.graphs.bridge import Graph
+from agentkit.graphs.nodes import HistoryMiddleware, KnowledgeMiddleware, Retrieve
+from agentkit.graphs.prompts import packaged
+
+TOOL_ITERATIONS = 5
+HISTORY_TOKENS = 2000
+
+
+def build_agent(
+    *,
+    name: str,
+    model: BaseChatModel,
+    tools: Sequence[BaseTool | Callable[..., Any]] = (),
+    prompt: str = "",
+    retriever: Retrieve | None = None,
+    sources_prompt: Callable[[str], str] | None = None,
+    description: str = "",
+    examples: Sequence[str] = (),
+    tool_iterations: int = TOOL_ITERATIONS,
+    history_tokens: int = HISTORY_TOKENS,
+    home: asyncio.AbstractEventLoop | None = None,
+) -> Graph:
+    """Build an agent: a graph that answers the last user message in its `messages`.
+
+    Args:
+        name: Its name in messages, traces and routes.
+        model: Any LangChain chat model.
+        tools: LangChain tools or typed functions it may call.
+        prompt: System prompt.
+        retriever: Finds passages before the model is asked; see `graphs.knowledge` for
+            adapters. None: no retrieval node.
+        sources_prompt: Turns the numbered passages into the text above the question.
+            None: the packaged prompt `retrieval`.
+        description: What it answers, for a supervisor.
+        examples: Questions it should get, for a supervisor.
+        tool_iterations: Most rounds of tool calls in one turn; at the limit the turn ends
+            with a message that says so.
+        history_tokens: Most tokens of earlier messages the model is shown.
+        home: Event loop the retriever's connections belong to; see `Graph`.
+
+    Returns:
+        A compiled graph; `invoke`, `stream`, `ainvoke` and `astream` all work.
+    """
+    middleware: list[AgentMiddleware[Any, Any, Any]] = [HistoryMiddleware(history_tokens)]
+    if retriever is not None:
+        shown = sources_prompt or packaged("retrieval", "sources")
+        middleware.append(KnowledgeMiddleware(retriever, shown))
+    if tools:
+        # The model is asked once more than tools are run: to answer with the last results.
+        middleware.append(ModelCallLimitMiddleware(run_limit=tool_iterations + 1))
+    graph = create_agent(
+        model,
+        list(tools),
+        system_prompt=prompt or None,
+        middleware=middleware,
+        context_schema=RunContext,
+        name=name,
+    )
+    return Graph.adopt(graph, home=home, description=description, examples=tuple(examples))

@@ -1,0 +1,78 @@
+"""A compiled graph that any caller can use: async on any loop, or synchronous.
+
+Our nodes are async, and what they hold (connections, a checkpointer) belongs to the
+event loop it was opened on, the graph's home. Calls from that loop go straight to
+LangGraph; calls from another loop, or from no loop at all, are carried over.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from typing import Any, Self, cast
+
+from langgraph.graph.state import CompiledStateGraph
+
+from agentkit import portal
+
+AnyGraph = CompiledStateGraph[Any, Any, Any, Any]
+
+
+class Graph(AnyGraph):
+    """A `CompiledStateGraph` whose sync and async methods work from every thread and loop.
+
+    Attributes:
+        home: Loop its connections live on; None when it holds none, as a graph
+            without checkpointer and retriever does.
+        description: What it is good at, for a supervisor that may route to it.
+        examples: Questions it should get.
+    """
+
+    home: asyncio.AbstractEventLoop | None
+    description: str
+    examples: tuple[str, ...]
+
+    @classmethod
+    def adopt(
+        cls,
+        graph: AnyGraph,
+        *,
+        home: asyncio.AbstractEventLoop | None = None,
+        description: str = "",
+        examples: tuple[str, ...] = (),
+    ) -> Self:
+        """Return `graph` as a `Graph`; LangGraph's builders only compile to its own class."""
+        adopted = cls.__new__(cls)
+        vars(adopted).update(vars(graph))
+        adopted.home = home
+        adopted.description = description
+        adopted.examples = examples
+        return adopted
+
+    def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        """See `CompiledStateGraph.astream`; `ainvoke` is built on it."""
+        stream = self._streamer(*args, **kwargs)
+        if self.home is None or self.home is asyncio.get_running_loop():
+            return stream()
+        return portal.aiterate(stream, on=self.home)
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """See `CompiledStateGraph.stream`; `invoke` is built on it."""
+        return portal.iterate(self._streamer(*args, **kwargs), on=self.home)
+
+    async def aget_state(self, *args: Any, **kwargs: Any) -> Any:
+        """See `CompiledStateGraph.aget_state`."""
+        return await portal.arun(partial(super().aget_state, **kwargs), *args, on=self.home)
+
+    async def aupdate_state(self, *args: Any, **kwargs: Any) -> Any:
+        """See `CompiledStateGraph.aupdate_state`."""
+        return await portal.arun(partial(super().aupdate_state, **kwargs), *args, on=self.home)
+
+    def aget_state_history(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        """See `CompiledStateGraph.aget_state_history`."""
+        history = partial(super().aget_state_history, *args, **kwargs)
+        if self.home is None or self.home is asyncio.get_running_loop():
+            return history()
+        return portal.aiterate(history, on=self.home)
+
+    def _streamer(self, *args: Any, **kwargs: Any) -> Callable[[], AsyncIterator[Any]]:
+        return cast("Callable[[], AsyncIterator[Any]]", partial(super().astream, *args, **kwargs))

@@ -1,0 +1,18 @@
+"""The packaged prompts, for graphs built in Python without a blueprint."""
+
+from collections.abc import Callable
+
+from agentkit.prompts import PromptManager
+from agentkit.resources import search_path
+
+
+def packaged(ref: str, variable: str) -> Callable[[str], str]:
+    """Return a function that fills the one variable of a prompt.
+
+    The prompt is looked up in `./prompts`, then in the package.
+
+    Raises:
+        UnknownNameError: There is no such prompt.
+    """
+    prompt = PromptManager(search_path("prompts")).get(ref)
+    return lambda value: prompt.render(**{variable: value})

@@ -1,0 +1,71 @@
+"""The interface of a routing strategy, and the cascade that tries several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from langchain_core.messages import AnyMessage
+
+from agentkit.graphs.state import RouteDecision
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCard:
+    """What routing knows of an agent.
+
+    Attributes:
+        name: Its name in the graph.
+        description: What it answers.
+        examples: Questions it should get.
+    """
+
+    name: str
+    description: str
+    examples: tuple[str, ...] = ()
+
+
+class RoutingStrategy(Protocol):
+    """Decides who answers, or passes by returning None."""
+
+    async def decide(
+        self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard]
+    ) -> RouteDecision | None:
+        """Return a decision for the last user message, or None to let the next strategy try.
+
+        Args:
+            messages: The conversation, oldest first; the last is the user's.
+            agents: The candidates, always in the same order.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """A cascade of strategies; when none decides, the supervisor answers itself.
+
+    Attributes:
+        strategies: Tried in order, so the cheap ones come first.
+    """
+
+    strategies: tuple[RoutingStrategy, ...] = field(default_factory=tuple)
+
+    async def decide(self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard]) -> RouteDecision:
+        """Return the first decision any strategy makes."""
+        for strategy in self.strategies:
+            decision = await strategy.decide(messages, agents)
+            if decision is not None:
+                return decision
+        return RouteDecision(agents=[], method="direct", scores={}, reason="No strategy chose an agent.")
+
+
+def listing(agents: Sequence[AgentCard]) -> str:
+    """The agents as prompts show them: one `- name: description` a line."""
+    return "\n".join(f"- {agent.name}: {agent.description}" for agent in agents)
+
+
+def last_user_text(messages: Sequence[AnyMessage]) -> str:
+    """Text of the newest message a person wrote, or an empty string."""
+    for message in reversed(messages):
+        if message.type == "human":
+            return message.text
+    return ""

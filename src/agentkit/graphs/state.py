@@ -1,0 +1,76 @@
+"""What a supervised run carries; plain dictionaries, so that every checkpoint and stream is JSON."""
+
+import operator
+from typing import Annotated, Literal, NotRequired
+
+from langchain_core.messages import AnyMessage
+from langgraph.graph.message import add_messages
+from typing_extensions import TypedDict
+
+RouteMethod = Literal["semantic", "llm", "direct"]
+
+
+class RouteDecision(TypedDict):
+    """Who answers, and why.
+
+    Attributes:
+        agents: Chosen agents in order; empty when the supervisor answers itself.
+        method: Strategy that decided; `direct` when none chose an agent.
+        scores: Score of each agent in [-1, 1], where the strategy computes one.
+        reason: One sentence a person can read.
+    """
+
+    agents: list[str]
+    method: RouteMethod
+    scores: dict[str, float]
+    reason: str
+
+
+class Source(TypedDict):
+    """A passage the answer may cite as `[index]`.
+
+    Attributes:
+        index: 1-based number the model saw.
+        uri: Document it comes from, as ingested; relative paths use `/`.
+        title: Title of the document.
+        heading: Headings above the passage, outermost first, joined by ` > `.
+        start_line: 1-based first line.
+        end_line: 1-based last line.
+        page: 1-based page of a paged document, or None.
+        scope: Knowledge scope it was found in.
+        score: Fused rank score; comparable within one retrieval only.
+        similarity: Cosine similarity to the question in [-1, 1], or None for a purely lexical hit.
+        text: The passage.
+    """
+
+    index: int
+    uri: str
+    title: str
+    heading: str
+    start_line: int
+    end_line: int
+    page: int | None
+    scope: str
+    score: float
+    similarity: float | None
+    text: str
+
+
+class SupervisorState(TypedDict):
+    """State of a supervisor graph; `messages` is the conversation the user sees.
+
+    Attributes:
+        messages: User messages and final answers; an agent's tool calls stay inside the agent.
+        route: Decision for the last user message.
+        sources: Passages found for the last user message.
+    """
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    route: NotRequired[RouteDecision]
+    sources: NotRequired[Annotated[list[Source], operator.add]]
+
+
+class AgentInput(TypedDict):
+    """What the supervisor sends to one agent."""
+
+    messages: list[AnyMessage]

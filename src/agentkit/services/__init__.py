@@ -1,0 +1,1 @@
+"""What the command line and the API both do, in one place."""

@@ -1,0 +1,202 @@
+"""One turn of a conversation: run the graph, tell what happens, return the answer."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, cast
+from uuid import uuid4
+
+from langchain_core.callbacks import UsageMetadataCallbackHandler
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+
+from agentkit.context import RunContext
+from agentkit.graphs.bridge import Graph
+from agentkit.graphs.state import RouteDecision, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens and money of one turn, routing included; None where a provider did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallRecord:
+    """One tool call and what it returned."""
+
+    id: str
+    name: str
+    args: dict[str, Any]
+    result: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outcome of a turn: the body of the chat route, and of `agentkit chat --json`."""
+
+    answer: str
+    thread_id: str
+    request_id: str
+    route: RouteDecision
+    sources: list[Source]
+    tool_calls: list[ToolCallRecord]
+    usage: Usage
+    model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object of the contract; the scores stay in state and traces."""
+        body = asdict(self)
+        body["route"] = {key: self.route[key] for key in ("agents", "method", "reason")}
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEvent:
+    """Something that happened during a turn.
+
+    Attributes:
+        type: `route` (data: RouteDecision), `sources` (list of Source), `token` (str),
+            `tool_call` and `tool_result` (ToolCallRecord), `usage` (Usage), `done` (Answer).
+        data: As listed for the type.
+    """
+
+    type: Literal["route", "sources", "token", "tool_call", "tool_result", "usage", "done"]
+    data: Any
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What has been gathered so far."""
+
+    route: RouteDecision = field(
+        default_factory=lambda: RouteDecision(agents=[], method="direct", scores={}, reason="")
+    )
+    sources: list[Source] = field(default_factory=list[Source])
+    tool_calls: dict[str, ToolCallRecord] = field(default_factory=dict[str, ToolCallRecord])
+    answers: list[str] = field(default_factory=list[str])
+    models: list[str] = field(default_factory=list[str])
+
+
+class ChatService:
+    """Runs turns on one compiled blueprint.
+
+    Args:
+        graph: From `Kit.graph` or `build_supervisor`.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    async def ask(
+        self, message: str, *, thread_id: str | None = None, context: RunContext | None = None
+    ) -> Answer:
+        """Return the answer to `message`; arguments and errors as for `stream`."""
+        async for event in self.stream(message, thread_id=thread_id, context=context):
+            if event.type == "done":
+                return cast("Answer", event.data)
+        raise AssertionError("a turn ends with `done`")
+
+    async def stream(
+        self, message: str, *, thread_id: str | None = None, context: RunContext | None = None
+    ) -> AsyncGenerator[ChatEvent]:
+        """Run one turn and yield what happens, `done` last.
+
+        Closing the generator cancels the turn; the thread keeps the message and can go on.
+
+        Args:
+            message: What the user says.
+            thread_id: Conversation to continue; None for a new one.
+            context: Who asks; None for the anonymous default.
+
+        Raises:
+            ProviderError: The model failed.
+            DatabaseError: The store or the checkpointer failed.
+        """
+        context = context or RunContext()
+        thread_id = thread_id or uuid4().hex
+        counter = UsageMetadataCallbackHandler()
+        config: RunnableConfig = {
+            "configurable": {"thread_id": thread_id},
+            "callbacks": [counter],
+            "metadata": {"request_id": context.request_id},
+            "run_name": self._graph.name,
+        }
+        turn = _Turn()
+        parts = self._graph.astream(
+            {"messages": [("user", message)]},
+            config,
+            context=context,
+            stream_mode=["messages", "custom", "updates"],
+            subgraphs=True,
+        )
+        async for namespace, mode, part in parts:
+            for event in _events(turn, cast("tuple[str, ...]", namespace), cast("str", mode), part):
+                yield event
+        usage = _usage(counter)
+        yield ChatEvent("usage", usage)
+        answer = Answer(
+            answer="\n\n".join(turn.answers),
+            thread_id=thread_id,
+            request_id=context.request_id,
+            route=turn.route,
+            sources=turn.sources,
+            tool_calls=list(turn.tool_calls.values()),
+            usage=usage,
+            model=", ".join(dict.fromkeys(turn.models)),
+        )
+        yield ChatEvent("done", answer)
+
+
+def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> list[ChatEvent]:
+    """Note one part of the graph's stream, and say it in our words."""
+    if mode == "messages":
+        message = cast("BaseMessage", part[0])
+        if isinstance(message, (AIMessage, AIMessageChunk)) and message.text:
+            return [ChatEvent("token", message.text)]
+        return []
+    if mode == "custom":
+        return _announced(turn, cast("dict[str, Any]", part))
+    events: list[ChatEvent] = []
+    for update in cast("dict[str, dict[str, Any] | None]", part).values():
+        for message in cast("list[BaseMessage]", (update or {}).get("messages") or []):
+            if namespace:
+                events += _tool_events(turn, message)
+            elif isinstance(message, AIMessage):
+                turn.answers.append(message.text)
+                turn.models.append(str(message.response_metadata.get("model_name", "")))
+    return events
+
+
+def _announced(turn: _Turn, part: dict[str, Any]) -> list[ChatEvent]:
+    if part.get("type") == "route":
+        turn.route = part["route"]
+        return [ChatEvent("route", turn.route)]
+    if part.get("type") == "sources":
+        turn.sources += part["sources"]
+        return [ChatEvent("sources", part["sources"])]
+    return []
+
+
+def _tool_events(turn: _Turn, message: BaseMessage) -> list[ChatEvent]:
+    if isinstance(message, ToolMessage):
+        call = turn.tool_calls.get(message.tool_call_id)
+        name = call.name if call else message.name or ""
+        record = ToolCallRecord(message.tool_call_id, name, call.args if call else {}, message.text)
+        turn.tool_calls[record.id] = record
+        return [ChatEvent("tool_result", record)]
+    calls = message.tool_calls if isinstance(message, AIMessage) else []
+    records = [ToolCallRecord(call["id"] or "", call["name"], call["args"]) for call in calls]
+    turn.tool_calls.update({record.id: record for record in records})
+    return [ChatEvent("tool_call", record) for record in records]
+
+
+def _usage(counter: UsageMetadataCallbackHandler) -> Usage:
+    totals = list(counter.usage_metadata.values())
+    if not totals:
+        return Usage()
+    return Usage(
+        sum(total["input_tokens"] for total in totals), sum(total["output_tokens"] for total in totals)
+    )

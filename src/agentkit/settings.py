@@ -1,0 +1,181 @@
+"""Settings: environment (`AGENTKIT_*`), `.env`, `agentkit.yaml`, in that order of precedence.
+
+All problems are reported at once, unknown keys with the nearest valid one, and no
+message ever holds a secret's value.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+from pydantic_settings import SettingsError as SourceError
+from yaml import YAMLError
+
+from agentkit.errors import Problem, SettingsError, nearest
+
+PREFIX = "AGENTKIT_"
+CONFIG_FILE = "agentkit.yaml"
+
+
+def default_data_dir() -> Path:
+    """Where data is kept when no setting says: the user's data directory.
+
+    For root it is `/var/lib/agentkit`: the embedded PostgreSQL runs as another user then,
+    and everything above its directory must be readable for it, which `/root` should not be.
+    """
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/agentkit")
+    return platformdirs.user_data_path("agentkit", appauthor=False)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OllamaSettings(_Section):
+    """`AGENTKIT_OLLAMA__*`."""
+
+    base_url: str = Field(default="http://127.0.0.1:11434", description="Where Ollama listens.")
+
+
+class EmbeddingSettings(_Section):
+    """`AGENTKIT_EMBEDDINGS__*`."""
+
+    provider: str = Field(default="local", description="Registered embeddings: local, ollama.")
+    model: str | None = Field(default=None, description="Embedding model; None for the provider's default.")
+
+
+class ModelSettings(_Section):
+    """One entry of `models`: what `kit.gateway.chat_model(NAME)` talks to."""
+
+    provider: str = "auto"
+    model: str | None = None
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, gt=0)
+    timeout: float = Field(default=300.0, gt=0, description="Seconds one call may take altogether.")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside.
+
+    Raises:
+        SettingsError: Through `Settings.load()`; lists every problem.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_ignore_empty=True,
+        dotenv_filtering="match_prefix",
+        yaml_file=CONFIG_FILE,
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    data_dir: Path = Field(default_factory=default_data_dir, description="Weights and embedded PostgreSQL.")
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL with pgvector; unset: an embedded one in `data_dir`."
+    )
+    blueprints_dir: Path | None = Field(default=None, description="Where blueprints are looked up first.")
+    prompts_dir: Path | None = Field(default=None, description="Where prompts are looked up first.")
+    embeddings: EmbeddingSettings = EmbeddingSettings()
+    ollama: OllamaSettings = OllamaSettings()
+    models: dict[str, ModelSettings] = Field(
+        default_factory=lambda: {"main": ModelSettings()}, description="Chat models by name."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    log_format: Literal["console", "json"] = "console"
+
+    @field_validator("data_dir", "blueprints_dir", "prompts_dir", mode="after")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return value.expanduser().resolve() if value is not None else None
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, environment, `.env`, secret files, `agentkit.yaml`."""
+        yaml = YamlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, dotenv_settings, file_secret_settings, yaml
+
+    @classmethod
+    def load(cls, **values: Any) -> "Settings":
+        """Read all sources; `values` come first.
+
+        Raises:
+            SettingsError: Some setting is wrong or unknown; all of them are listed.
+        """
+        problems = _unknown_variables(os.environ)
+        try:
+            settings = cls(**values)
+        except ValidationError as error:
+            problems += [_problem(dict(detail)) for detail in error.errors()]
+        except (SourceError, YAMLError, OSError, ValueError) as error:
+            problems.append(Problem(f"cannot be read: {' '.join(str(error).split())}", file="settings"))
+        else:
+            if not problems:
+                return settings
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise SettingsError(f"The settings have {count}:", problems)
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[Problem]:
+    """Misspelt `AGENTKIT_*` variables, which pydantic-settings would ignore in silence."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    problems: list[Problem] = []
+    for name in sorted(environment):
+        if not name.startswith(PREFIX) or name.split("__", 1)[0] in known:
+            continue
+        guess = nearest(name, known)
+        suggestion = f"; did you mean {guess}?" if guess else f"; valid: {', '.join(sorted(known))}"
+        problems.append(Problem(f"unknown setting{suggestion}", file=name))
+    return problems
+
+
+def _problem(detail: dict[str, Any]) -> Problem:
+    """Turn pydantic's error into ours, without the value it may have been given."""
+    path = [str(part) for part in detail["loc"]]
+    name = PREFIX + "__".join(path).upper()
+    if detail["type"] == "extra_forbidden":
+        valid = _valid_keys(path[:-1])
+        guess = nearest(path[-1], valid)
+        message = f"unknown setting {path[-1]!r}"
+        message += f"; did you mean {guess!r}?" if guess else f"; valid: {', '.join(valid)}"
+        return Problem(message, file=name)
+    message = re.sub(r"^Value error, ", "", str(detail["msg"]))
+    return Problem(message, file=name)
+
+
+def _valid_keys(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    sections: dict[str, type[BaseModel]] = {
+        "embeddings": EmbeddingSettings,
+        "ollama": OllamaSettings,
+        "models": ModelSettings,
+    }
+    if path:
+        model = sections.get(path[0], Settings)
+    return sorted(model.model_fields)
