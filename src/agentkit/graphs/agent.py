@@ -11,11 +11,11 @@ from langchain_core.tools import BaseTool
 
 from agentkit.context import RunContext
 from agentkit.graphs.bridge import Graph
-from agentkit.graphs.nodes import HistoryMiddleware, KnowledgeMiddleware, Retrieve
+from agentkit.graphs.nodes import KnowledgeMiddleware, Retrieve
 from agentkit.graphs.prompts import packaged
+from agentkit.graphs.routing.base import HISTORY_TOKENS, AgentCard
 
 TOOL_ITERATIONS = 5
-HISTORY_TOKENS = 2000
 
 
 def build_agent(
@@ -47,13 +47,13 @@ def build_agent(
         examples: Questions it should get, for a supervisor.
         tool_iterations: Most rounds of tool calls in one turn; at the limit the turn ends
             with a message that says so.
-        history_tokens: Most tokens of earlier messages the model is shown.
+        history_tokens: Most tokens of earlier messages a supervisor passes on to it.
         home: Event loop the retriever's connections belong to; see `Graph`.
 
     Returns:
         A compiled graph; `invoke`, `stream`, `ainvoke` and `astream` all work.
     """
-    middleware: list[AgentMiddleware[Any, Any, Any]] = [HistoryMiddleware(history_tokens)]
+    middleware: list[AgentMiddleware[Any, Any, Any]] = []
     if retriever is not None:
         shown = sources_prompt or packaged("retrieval", "sources")
         middleware.append(KnowledgeMiddleware(retriever, shown))
@@ -68,4 +68,5 @@ def build_agent(
         context_schema=RunContext,
         name=name,
     )
-    return Graph.adopt(graph, home=home, description=description, examples=tuple(examples))
+    about = AgentCard(name, description, tuple(examples), history_tokens)
+    return Graph.adopt(graph, home=home, about=about)

@@ -13,6 +13,7 @@ from typing import Any, Self, cast
 from langgraph.graph.state import CompiledStateGraph
 
 from agentkit import portal
+from agentkit.graphs.routing.base import AgentCard
 
 AnyGraph = CompiledStateGraph[Any, Any, Any, Any]
 
@@ -23,13 +24,11 @@ class Graph(AnyGraph):
     Attributes:
         home: Loop its connections live on; None when it holds none, as a graph
             without checkpointer and retriever does.
-        description: What it is good at, for a supervisor that may route to it.
-        examples: Questions it should get.
+        about: What a supervisor knows of it; None for a graph that is no agent.
     """
 
     home: asyncio.AbstractEventLoop | None
-    description: str
-    examples: tuple[str, ...]
+    about: AgentCard | None
 
     @classmethod
     def adopt(
@@ -37,15 +36,13 @@ class Graph(AnyGraph):
         graph: AnyGraph,
         *,
         home: asyncio.AbstractEventLoop | None = None,
-        description: str = "",
-        examples: tuple[str, ...] = (),
+        about: AgentCard | None = None,
     ) -> Self:
         """Return `graph` as a `Graph`; LangGraph's builders only compile to its own class."""
         adopted = cls.__new__(cls)
         vars(adopted).update(vars(graph))
         adopted.home = home
-        adopted.description = description
-        adopted.examples = examples
+        adopted.about = about
         return adopted
 
     def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:

@@ -91,46 +91,26 @@ class KnowledgeMiddleware(AgentMiddleware[KnowledgeState, RunContext, Any]):
         return [*messages[:index], HumanMessage(parts, id=question.id), *messages[index + 1 :]]
 
 
-class HistoryMiddleware(AgentMiddleware[AgentState[Any], RunContext, Any]):
-    """Shows the model only the newest part of the conversation; the checkpoint keeps all of it.
+def recent(messages: Sequence[AnyMessage], max_tokens: int) -> list[AnyMessage]:
+    """Return the newest question with as much of the conversation before it as fits.
 
     Args:
-        max_tokens: Most tokens of messages before the newest question, counted
-            approximately (about 4 characters each). The question itself is never cut.
+        messages: The conversation, oldest first.
+        max_tokens: Most tokens of what comes before the newest question, counted
+            approximately (about 4 characters each). The question itself is never cut, and
+            what is kept begins with one of the user's messages.
     """
-
-    def __init__(self, max_tokens: int) -> None:
-        super().__init__()
-        self._max_tokens = max_tokens
-
-    @property
-    def name(self) -> str:
-        """Name in traces."""
-        return "history"
-
-    async def awrap_model_call(
-        self,
-        request: ModelRequest[RunContext],
-        handler: Callable[[ModelRequest[RunContext]], Awaitable[ModelResponse[Any]]],
-    ) -> ModelResponse[Any]:
-        """Leave out the oldest messages, whole turns at a time."""
-        index = _last_question(request.messages)
-        if not index:
-            return await handler(request)
-        earlier = recent(request.messages[:index], self._max_tokens)
-        return await handler(request.override(messages=[*earlier, *request.messages[index:]]))
-
-
-def recent(messages: Sequence[AnyMessage], max_tokens: int) -> list[AnyMessage]:
-    """Return the newest messages that fit, beginning with one of the user's."""
-    kept = trim_messages(
-        list(messages),
+    index = _last_question(messages)
+    if not index:
+        return list(messages)
+    earlier = trim_messages(
+        list(messages[:index]),
         max_tokens=max_tokens,
         token_counter=count_tokens_approximately,
         strategy="last",
         start_on="human",
     )
-    return cast("list[AnyMessage]", kept)
+    return [*cast("list[AnyMessage]", earlier), *messages[index:]]
 
 
 def _last_question(messages: Sequence[AnyMessage]) -> int | None:

@@ -21,11 +21,10 @@ from langgraph.types import Command, Overwrite, Send
 from agentkit.context import RunContext
 from agentkit.errors import ConfigurationError, DuplicateNameError
 from agentkit.events import EventBus, RouteDecided
-from agentkit.graphs.agent import HISTORY_TOKENS
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.nodes import recent
 from agentkit.graphs.prompts import packaged
-from agentkit.graphs.routing.base import AgentCard, Routing, listing
+from agentkit.graphs.routing.base import HISTORY_TOKENS, AgentCard, Routing, listing
 from agentkit.graphs.routing.llm import LLMRouting
 from agentkit.graphs.state import AgentInput, SupervisorState
 
@@ -74,8 +73,8 @@ def build_supervisor(
     destinations = tuple(card.name for card in cards)
     builder.add_node(SUPERVISOR, node.decide, destinations=(*destinations, END))
     builder.add_edge(START, SUPERVISOR)
-    for agent in agents:
-        builder.add_node(agent.name, cast("Any", _worker(agent)))
+    for agent, card in zip(agents, cards, strict=True):
+        builder.add_node(agent.name, cast("Any", _worker(agent, card)))
         builder.add_edge(agent.name, END)
     return Graph.adopt(builder.compile(checkpointer=checkpointer, name=name), home=home)
 
@@ -117,11 +116,12 @@ class _Supervisor:
         return Command(update={**update, "messages": [answer]}, goto=END)
 
 
-def _worker(agent: Graph) -> Callable[[AgentInput], Awaitable[dict[str, Any]]]:
+def _worker(agent: Graph, card: AgentCard) -> Callable[[AgentInput], Awaitable[dict[str, Any]]]:
     """A node that runs one agent and returns its final answer and its sources."""
 
     async def run(state: AgentInput) -> dict[str, Any]:
-        result = cast("dict[str, Any]", await agent.ainvoke(cast("Any", state)))
+        messages = recent(state["messages"], card.history_tokens)
+        result = cast("dict[str, Any]", await agent.ainvoke(cast("Any", {"messages": messages})))
         answer = cast("AnyMessage", result["messages"][-1])
         return {"messages": [answer], "sources": result.get("sources") or []}
 
@@ -135,7 +135,7 @@ def _cards(agents: Sequence[Graph]) -> tuple[AgentCard, ...]:
             raise DuplicateNameError("agent", agent.name)
         if agent.name == SUPERVISOR:
             raise ConfigurationError("An agent cannot be called 'supervisor'.", hint="Choose another name.")
-        cards.append(AgentCard(agent.name, agent.description, agent.examples))
+        cards.append(agent.about or AgentCard(agent.name))
     if not cards:
         raise ConfigurationError("A supervisor needs at least one agent.")
     return tuple(cards)

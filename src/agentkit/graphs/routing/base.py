@@ -8,20 +8,24 @@ from langchain_core.messages import AnyMessage
 
 from agentkit.graphs.state import RouteDecision
 
+HISTORY_TOKENS = 2000
+
 
 @dataclass(frozen=True, slots=True)
 class AgentCard:
-    """What routing knows of an agent.
+    """What a supervisor knows of an agent.
 
     Attributes:
         name: Its name in the graph.
         description: What it answers.
         examples: Questions it should get.
+        history_tokens: Most tokens of earlier messages it is given.
     """
 
     name: str
-    description: str
+    description: str = ""
     examples: tuple[str, ...] = ()
+    history_tokens: int = HISTORY_TOKENS
 
 
 class RoutingStrategy(Protocol):

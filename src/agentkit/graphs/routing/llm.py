@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AnyMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
 
 from agentkit.errors import ScriptError, StructuredOutputError
@@ -16,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 NOBODY = "none"
 """The model's word for "no agent fits"."""
+
+_UNSEEN: RunnableConfig = {"tags": [TAG_NOSTREAM], "run_name": "route"}
+"""The user must not see the tokens of a route: the tag keeps them out of `messages` streams."""
 
 RECENT = 5
 """Messages of the conversation the model is shown: a follow-up is unintelligible alone."""
@@ -46,7 +50,7 @@ class LLMRouting:
         names = {agent.name for agent in agents}
         for _ in range(2):
             try:
-                reply = cast("object", await model.ainvoke([instruction, *messages[-RECENT:]]))
+                reply = cast("object", await model.ainvoke([instruction, *messages[-RECENT:]], _UNSEEN))
             except ScriptError:
                 raise
             except (
@@ -77,9 +81,6 @@ class LLMRouting:
                 "required": ["agent"],
                 "additionalProperties": False,
             }
-            # The user must not see these tokens: TAG_NOSTREAM keeps them out of `messages` streams.
-            model = self._model.with_structured_output(schema).with_config(
-                tags=[TAG_NOSTREAM], run_name="route"
-            )
+            model = self._model.with_structured_output(schema)
             self._asked[agents] = (SystemMessage(self._prompt(listing(agents))), model)
         return self._asked[agents]

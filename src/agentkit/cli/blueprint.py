@@ -1,0 +1,95 @@
+"""`agentkit blueprint`: check and show blueprints without running them."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agentkit.cli.session import FAILED, Json, err, out, print_json
+
+if TYPE_CHECKING:
+    from agentkit.blueprints import LoadedBlueprint
+
+app = typer.Typer(no_args_is_help=True, help="Check and show blueprints.")
+
+Name = Annotated[
+    str, typer.Argument(metavar="PATH", help="Name of a blueprint, or path of its folder or file.")
+]
+
+
+@app.command()
+def validate(path: Name, *, as_json: Annotated[bool, Json] = False) -> None:
+    """Check a blueprint: every fault as file:line:column. Starts nothing, imports no tool."""
+    from dataclasses import asdict
+
+    from agentkit.errors import BlueprintError
+
+    try:
+        loaded = _load(path)
+    except BlueprintError as error:
+        if not as_json:
+            raise
+        print_json(
+            {"valid": False, "problems": [asdict(problem) for problem in error.problems], "warnings": []}
+        )
+        raise typer.Exit(FAILED) from None
+    if as_json:
+        warnings = [asdict(warning) for warning in loaded.warnings]
+        print_json({"valid": True, "problems": [], "warnings": warnings})
+        return
+    for warning in loaded.warnings:
+        err.print(f"warning: {warning}", style="yellow", markup=False)
+    out.print(f"{loaded.spec.name}: valid, {len(loaded.spec.agents)} agents, digest {loaded.digest[:12]}")
+
+
+@app.command()
+def show(path: Name, *, as_json: Annotated[bool, Json] = False) -> None:
+    """Show what a blueprint amounts to, defaults included."""
+    loaded = _load(path)
+    spec = loaded.spec
+    if as_json:
+        print_json({"digest": loaded.digest, **spec.model_dump(mode="json", by_alias=True)})
+        return
+    out.print(f"[bold]{spec.name}[/]  {spec.description}")
+    out.print(f"routing: {' → '.join(spec.routing.strategy)} → supervisor")
+    for name, model in spec.models.items():
+        out.print(f"model {name}: {model.provider} {model.model or '(its default)'}", markup=False)
+    for agent in spec.agents:
+        out.print(f"[bold]{agent.name}[/]  {agent.description}")
+        scopes = ", ".join(agent.knowledge_scope) or "none"
+        tools = ", ".join(tool.name or tool.use or "" for tool in agent.tools) or "none"
+        out.print(f"  model {agent.model}, knowledge {scopes}, tools {tools}", style="dim", markup=False)
+    for source in loaded.sources:
+        out.print(f"source {source.scope}: {source.path}", style="dim", markup=False)
+
+
+@app.command()
+def graph(path: Name) -> None:
+    """Print the graph as Mermaid text."""
+    from agentkit.blueprints.drawing import mermaid
+
+    out.print(mermaid(_load(path).spec), markup=False)
+
+
+@app.command("list")
+def list_() -> None:
+    """List the blueprints that can be named."""
+    from agentkit.blueprints import list_blueprints
+    from agentkit.resources import search_path
+    from agentkit.settings import Settings
+
+    for name, where in list_blueprints(search_path("blueprints", Settings.load().blueprints_dir)).items():
+        out.print(f"{name}  [dim]{where}[/]")
+
+
+def schema() -> None:
+    """Print the JSON Schema of blueprints, for editors."""
+    from agentkit.blueprints import json_schema
+
+    print_json(json_schema())
+
+
+def _load(path: str) -> "LoadedBlueprint":
+    from agentkit.settings import Settings
+    from agentkit.wiring import check_blueprint
+
+    return check_blueprint(path, Settings.load())

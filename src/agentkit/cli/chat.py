@@ -1,0 +1,109 @@
+"""`agentkit chat`: one answer, or a conversation."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
+
+import typer
+
+from agentkit.cli.session import FAILED, Json, Session, err, out, print_json
+from agentkit.errors import AgentKitError
+
+if TYPE_CHECKING:
+    from agentkit.graphs.bridge import Graph
+    from agentkit.services.chat import Answer
+
+
+def chat(
+    blueprint: Annotated[str, typer.Argument(help="Name of a blueprint, or path of its folder or file.")],
+    message: Annotated[
+        str | None, typer.Argument(help="What to say; left out, a conversation begins.")
+    ] = None,
+    *,
+    thread: Annotated[
+        str | None, typer.Option(help="Conversation to continue, or to begin under this name.")
+    ] = None,
+    user: Annotated[str, typer.Option(help="Who asks.")] = "anonymous",
+    as_json: Annotated[bool, Json] = False,
+) -> None:
+    """Ask a blueprint's agents; shows route, answer, sources, tokens, cost and seconds."""
+    if as_json and message is None:
+        raise typer.BadParameter("--json needs a MESSAGE.")
+    if message is not None and not message.strip():
+        raise typer.BadParameter("MESSAGE is empty.")
+    thread_id = thread or uuid4().hex
+    with Session() as session:
+        graph = session.run(session.kit.graph(blueprint))
+        session.display.stop()
+        if message is not None:
+            answer = session.run(_turn(session, graph, message, thread_id, user, quiet=as_json))
+            if as_json:
+                print_json(answer.to_dict())
+            return
+        _converse(session, graph, thread_id, user)
+
+
+def _converse(session: Session, graph: "Graph", thread_id: str, user: str) -> None:
+    out.print(f"[dim]{graph.name} · thread {thread_id} · Ctrl-D ends, Ctrl-C stops an answer[/]")
+    while True:
+        try:
+            message = out.input("[bold]you[/] ").strip()
+        except (EOFError, KeyboardInterrupt):
+            out.print(f"\n[dim]Go on with --thread {thread_id}[/]")
+            return
+        if not message:
+            continue
+        try:
+            session.run(_turn(session, graph, message, thread_id, user, quiet=False))
+        except KeyboardInterrupt:
+            out.print("\n[dim](stopped)[/]")
+        except AgentKitError as error:
+            err.print(str(error), style="red", markup=False)
+
+
+async def _turn(
+    session: Session, graph: "Graph", message: str, thread_id: str, user: str, *, quiet: bool
+) -> "Answer":
+    from agentkit.context import RunContext
+    from agentkit.services.chat import ChatService
+
+    started = time.perf_counter()
+    first: float | None = None
+    answer: Answer | None = None
+    turn = ChatService(graph).stream(message, thread_id=thread_id, context=RunContext(user=user))
+    async for event in turn:
+        if event.type == "done":
+            answer = event.data
+        if quiet:
+            continue
+        if event.type == "route":
+            session.display.stop()
+            who = ", ".join(event.data["agents"]) or "supervisor"
+            out.print(f"[dim]route[/]  [bold]{who}[/] [dim]{event.data['method']}: {event.data['reason']}[/]")
+        elif event.type == "token":
+            if first is None:
+                session.display.stop()
+                first = time.perf_counter() - started
+            out.print(event.data, end="", markup=False)
+        elif event.type == "tool_call":
+            out.print(f"[dim]tool   {event.data.name} {event.data.args}[/]")
+    if answer is None:
+        raise typer.Exit(FAILED)
+    if not quiet:
+        _footer(answer, time.perf_counter() - started, first)
+    return answer
+
+
+def _footer(answer: "Answer", seconds: float, first: float | None) -> None:
+    out.print("\n")
+    for source in answer.sources:
+        place = f"{source['uri']}:{source['start_line']}-{source['end_line']}"
+        out.print(f"[{source['index']}] {place}  {source['heading']}", style="dim", markup=False)
+    usage = answer.usage
+    tokens = "tokens unknown"
+    if usage.input_tokens is not None:
+        tokens = f"{usage.input_tokens} tokens in, {usage.output_tokens} out"
+    cost = "" if usage.cost_usd is None else f" · ${usage.cost_usd:.4f}"
+    begun = "" if first is None else f" (first token {first:.1f} s)"
+    line = f"{answer.model} · {tokens}{cost} · {seconds:.1f} s{begun} · thread {answer.thread_id}"
+    out.print(line, style="dim", markup=False)

@@ -1,0 +1,357 @@
+"""Where settings become objects; the only place that knows them all.
+
+A `Kit` opens each part at first use, so that listing prompts starts no database, and
+closes whatever was opened, last opened first.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from agentkit import portal
+from agentkit.events import DownloadProgressed, EventBus, IngestProgressed, StageStarted
+from agentkit.llm.base import LLMConfig
+from agentkit.llm.gateway import LLMGateway
+from agentkit.llm.providers import PROVIDERS
+from agentkit.observability.logging import log_event
+from agentkit.prompts import PromptManager
+from agentkit.rag import MIGRATIONS
+from agentkit.resources import search_path
+from agentkit.settings import Settings
+from agentkit.tools import TOOLS
+from agentkit.weights import WeightsStore
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+    from agentkit.blueprints import LoadedBlueprint
+    from agentkit.database.migrate import Migration
+    from agentkit.database.pool import Pool
+    from agentkit.graphs.bridge import Graph
+    from agentkit.rag.embeddings import EmbeddingModel
+    from agentkit.rag.ingest import Ingestor, IngestReport
+    from agentkit.rag.vector_store import PgVectorStore
+
+T = TypeVar("T")
+
+MIGRATION_FOLDERS = (MIGRATIONS,)
+"""Folders of SQL migrations, see `agentkit.database.migrate`."""
+
+EMBEDDED_DATABASE = "agentkit"
+"""Database on the embedded server; `postgres` is left to PostgreSQL."""
+
+
+class Kit:
+    """Everything one application needs, made from its settings. Get one from `agentkit.open()`.
+
+    Attributes:
+        settings: What it was made from.
+        events: Where everything that happens is reported.
+        prompts: Prompts by name and version.
+        weights: Model weights on this machine.
+        gateway: Chat models by name.
+    """
+
+    def __init__(self, settings: Settings, events: EventBus) -> None:
+        self.settings = settings
+        self.events = events
+        self.prompts = PromptManager(search_path("prompts", settings.prompts_dir))
+        self.weights = WeightsStore(settings.data_dir / "models")
+        self.gateway = LLMGateway(
+            {name: LLMConfig(**model.model_dump()) for name, model in settings.models.items()},
+            events=events,
+            weights=self.weights,
+            ollama_base_url=settings.ollama.base_url,
+            progress=self.downloading,
+        )
+        self._parts: dict[str, asyncio.Task[Any]] = {}
+        self._graphs: dict[str, Graph] = {}
+        self._building = asyncio.Lock()
+        self._resources = AsyncExitStack()
+        self._resources.push_async_callback(self.gateway.aclose)
+
+    def blueprint(self, name_or_path: str | Path) -> "LoadedBlueprint":
+        """Find, read and check a blueprint; nothing is started for it. Raises as `check_blueprint`."""
+        return check_blueprint(name_or_path, self.settings, self.prompts)
+
+    async def graph(self, name_or_path: str | Path) -> "Graph":
+        """Return the compiled graph of a blueprint, cached by the blueprint's digest.
+
+        The first call for a digest brings the blueprint's knowledge sources up to date.
+
+        Raises:
+            UnknownNameError: There is no such blueprint.
+            BlueprintError: It is faulty.
+            DatabaseError: The database it needs is not available.
+            WeightsError: The embedding model it needs is not available.
+        """
+        loaded = await asyncio.to_thread(self.blueprint, name_or_path)
+        async with self._building:
+            if loaded.digest not in self._graphs:
+                await self.refresh(loaded)
+                self._graphs[loaded.digest] = await self._compile(loaded)
+            return self._graphs[loaded.digest]
+
+    async def refresh(self, loaded: "LoadedBlueprint") -> "list[IngestReport]":
+        """Bring a blueprint's knowledge sources up to date; unchanged files cost one query."""
+        if not loaded.sources:
+            return []
+        ingestor = await self.ingestor()
+        root = _project_root(loaded.root)
+        return [
+            await ingestor.ingest(
+                [source.path], scope=source.scope, root=root, sync=True, progress=self._ingesting
+            )
+            for source in loaded.sources
+        ]
+
+    async def ingest(
+        self, paths: Sequence[Path], *, scope: str, tenant: str = "default", sync: bool = False
+    ) -> "IngestReport":
+        """Bring files and folders into a knowledge scope; paths are kept relative to the working directory.
+
+        Args:
+            paths: Files and folders.
+            scope: Knowledge scope.
+            tenant: Whose documents they are.
+            sync: Also remove documents whose files are gone from the given folders.
+        """
+        ingestor = await self.ingestor()
+        return await ingestor.ingest(
+            paths, scope=scope, tenant=tenant, root=Path.cwd(), sync=sync, progress=self._ingesting
+        )
+
+    async def ingestor(self) -> "Ingestor":
+        """What files are ingested with."""
+        from agentkit.rag.ingest import Ingestor
+
+        return Ingestor(await self.store(), events=self.events)
+
+    async def database_url(self) -> str:
+        """URL of the database: the configured one, or the embedded server, started at first use.
+
+        Raises:
+            DatabaseError: It does not answer.
+            MissingExtraError: None is configured and the extra `local` is not installed.
+        """
+        return await self._once("database_url", self._open_database)
+
+    async def migrate(self) -> "tuple[Migration, ...]":
+        """Apply the migrations the database lacks, and return them.
+
+        Raises:
+            DatabaseError: It does not answer, or has no pgvector.
+            MigrationError: A migration failed, or the database is newer than this package.
+        """
+        from agentkit.database import migrate
+
+        return await migrate.apply(await self.database_url(), MIGRATION_FOLDERS)
+
+    async def pool(self) -> "Pool":
+        """Connections to the migrated database."""
+        return await self._once("pool", self._open_pool)
+
+    async def embeddings(self) -> "EmbeddingModel":
+        """The configured embedding model; the local one's weights are fetched at first use."""
+        return await self._once("embeddings", self._open_embeddings)
+
+    async def store(self) -> "PgVectorStore":
+        """The vector store."""
+        return await self._once("store", self._open_store)
+
+    async def aclose(self) -> None:
+        """Close everything that was opened. The kit cannot be used afterwards."""
+        for task in self._parts.values():
+            task.cancel()
+        await asyncio.gather(*self._parts.values(), return_exceptions=True)
+        await self._resources.aclose()
+
+    async def _once(self, name: str, make: Callable[[], Awaitable[T]]) -> T:
+        """Make a part at most once, however many ask at the same time; a failure may be tried again."""
+        task = cast("asyncio.Task[T] | None", self._parts.get(name))
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+
+            async def making() -> T:
+                return await make()
+
+            task = self._parts[name] = asyncio.create_task(making(), name=f"open {name}")
+        # Shielded: one caller's cancellation must not take the part from the others.
+        return await asyncio.shield(task)
+
+    async def _open_database(self) -> str:
+        from agentkit.database.pool import check, ensure_database
+
+        configured = self.settings.database_url
+        if configured is not None:
+            url = configured.get_secret_value()
+            await check(url)
+            return url
+        from agentkit.database.embedded import EmbeddedPostgres
+
+        self.events.emit(StageStarted("Starting PostgreSQL"))
+        server = EmbeddedPostgres(self.settings.data_dir / "postgres")
+        await asyncio.to_thread(server.start)
+        self._resources.push_async_callback(asyncio.to_thread, server.stop)
+        await ensure_database(server.url(), EMBEDDED_DATABASE)
+        return server.url(EMBEDDED_DATABASE)
+
+    async def _open_pool(self) -> "Pool":
+        from agentkit.database.pool import open_pool
+
+        await self.migrate()
+        url = await self.database_url()
+        return await self._resources.enter_async_context(open_pool(url))
+
+    async def _open_embeddings(self) -> "EmbeddingModel":
+        from agentkit.rag.embeddings import embedding_models
+
+        chosen = self.settings.embeddings
+        kind = cast("Any", embedding_models.get(chosen.provider))
+        if chosen.provider == "local":
+            weights = await self.weights.aensure(chosen.model or "all-minilm-l6-v2", self.downloading)
+            return kind(weights.file("model.onnx"), weights.file("tokenizer.json"))
+        if chosen.provider == "ollama":
+            model = {"model": chosen.model} if chosen.model else {}
+            return kind(base_url=self.settings.ollama.base_url, **model)
+        return kind()
+
+    async def _open_store(self) -> "PgVectorStore":
+        from agentkit.rag.vector_store import PgVectorStore
+
+        return PgVectorStore(await self.pool(), await self.embeddings())
+
+    async def _compile(self, loaded: "LoadedBlueprint") -> "Graph":
+        from agentkit.blueprints.compiler import Parts, compile_blueprint, needs_embeddings, needs_store
+
+        parts = Parts(
+            gateway=self.gateway,
+            embeddings=await self.embeddings() if needs_embeddings(loaded) else None,
+            store=await self.store() if needs_store(loaded) else None,
+            checkpointer=await self._checkpointer(loaded.spec.runtime.checkpointer),
+            events=self.events,
+            home=asyncio.get_running_loop(),
+        )
+        return compile_blueprint(loaded, parts)
+
+    async def _checkpointer(self, kind: str) -> "BaseCheckpointSaver[Any] | None":
+        if kind == "postgres":
+            from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+            from agentkit.database.migrate import migration_lock
+
+            saver = AsyncPostgresSaver(await self.pool())
+            # Its own migrations have no lock, and two first starts at once would collide.
+            async with migration_lock(await self.database_url()):
+                await saver.setup()
+            return saver
+        if kind == "memory":
+            from langgraph.checkpoint.memory import InMemorySaver
+
+            return InMemorySaver()
+        return None
+
+    def downloading(self, name: str, done: int, total: int) -> None:
+        """Report a download of weights; a `Progress` for `WeightsStore`."""
+        self.events.emit(DownloadProgressed(name, done, total))
+
+    def _ingesting(self, done: int, total: int, source: str) -> None:
+        self.events.emit(IngestProgressed(source, done, total))
+
+
+def check_blueprint(
+    name_or_path: str | Path, settings: Settings, prompts: PromptManager | None = None
+) -> "LoadedBlueprint":
+    """Find, read and check a blueprint; starts nothing and imports no tool.
+
+    Args:
+        name_or_path: Name of a blueprint, or path of its folder or file.
+        settings: Say where blueprints and prompts are looked up.
+        prompts: A manager to share, instead of a new one.
+
+    Raises:
+        UnknownNameError: There is no such blueprint.
+        BlueprintError: It is faulty; all faults are listed.
+    """
+    from agentkit import blueprints
+
+    return blueprints.load(
+        blueprints.find_blueprint(name_or_path, search_path("blueprints", settings.blueprints_dir)),
+        prompts=prompts or PromptManager(search_path("prompts", settings.prompts_dir)),
+        providers=PROVIDERS.names(),
+        tools=TOOLS.names(),
+        env=os.environ,
+    )
+
+
+def _project_root(blueprint_root: Path) -> Path:
+    """The folder that documents of a blueprint are named from: the one that holds `blueprints/`."""
+    if blueprint_root.name == "blueprints":
+        return blueprint_root.parent
+    return (
+        blueprint_root.parent.parent if blueprint_root.parent.name == "blueprints" else blueprint_root.parent
+    )
+
+
+@asynccontextmanager
+async def open_kit(
+    settings: Settings | None = None, *, events: EventBus | None = None
+) -> AsyncGenerator[Kit]:
+    """Open a `Kit` and close everything it opened at the end of the block.
+
+    Args:
+        settings: None reads the environment, `.env` and `agentkit.yaml`.
+        events: Bus with subscribers of your own; None makes one.
+
+    Raises:
+        SettingsError: Some setting is wrong; all problems are listed.
+    """
+    events = events or EventBus()
+    unsubscribe = events.subscribe(log_event)
+    kit = Kit(settings or Settings.load(), events)
+    try:
+        yield kit
+    finally:
+        await kit.aclose()
+        unsubscribe()
+
+
+def load_blueprint(name_or_path: str | Path, settings: Settings | None = None) -> "Graph":
+    """Return a ready graph in one call, for scripts and notebooks.
+
+    Its parts live on a background event loop until the interpreter exits, so `invoke` and
+    `stream` work as well as `ainvoke` and `astream` on any loop of yours.
+
+    Args:
+        name_or_path: Name of a blueprint, or path of its folder or file.
+        settings: None reads the environment, `.env` and `agentkit.yaml`.
+
+    Raises:
+        AgentKitError: As `Kit.graph` and `open_kit`.
+    """
+    return portal.run(_shared_graph, name_or_path, settings)
+
+
+_shared: list[tuple[Settings, Kit]] = []
+"""Kits of `load_blueprint`, one for each distinct settings."""
+
+
+async def _shared_graph(name_or_path: str | Path, settings: Settings | None) -> "Graph":
+    settings = settings or Settings.load()
+    for known, kit in _shared:
+        if known == settings:
+            return await kit.graph(name_or_path)
+    if not _shared:
+        portal.at_end(_close_shared)
+    events = EventBus()
+    events.subscribe(log_event)
+    kit = Kit(settings, events)
+    _shared.append((settings, kit))
+    return await kit.graph(name_or_path)
+
+
+async def _close_shared() -> None:
+    while _shared:
+        await _shared.pop()[1].aclose()
