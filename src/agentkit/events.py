@@ -34,6 +34,7 @@ class ModelCallFinished(Event):
         input_tokens: Tokens read, or None when the provider did not say.
         output_tokens: Tokens written, or None when the provider did not say.
         error_type: Class name of the error, or an empty string.
+        usage_estimated: Whether the token counts are the provider's estimate.
     """
 
     provider: str
@@ -46,6 +47,7 @@ class ModelCallFinished(Event):
     input_tokens: int | None = None
     output_tokens: int | None = None
     error_type: str = ""
+    usage_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,245 @@
+"""What a schema cannot say: names that must exist, paths, versions, allowed modules."""
+
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+
+from agentkit.blueprints.schema import (
+    KnowledgeSpec,
+    LlmRoutingSpec,
+    PromptRef,
+    SecuritySpec,
+    SourceSpec,
+    SupervisorSpec,
+    ToolSpec,
+)
+from agentkit.blueprints.sources import SourceTree
+from agentkit.errors import Problem, PromptError, UnknownNameError
+from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts.yaml_models import unknown_choice
+from agentkit.prompts.yaml_source import KeyPath
+
+M = TypeVar("M", bound=BaseModel)
+
+PROMPT_VARIABLES = {
+    "agent": frozenset[str](),
+    "supervisor": frozenset({"agents"}),
+    "routing": frozenset({"agents"}),
+    "retrieval": frozenset({"sources"}),
+}
+"""Variables each role's prompt is rendered with; a prompt may use fewer."""
+
+
+class Checker:
+    """Checks one tree part by part, so that a fault in one part does not hide those of others.
+
+    Args:
+        tree: The blueprint's files.
+        value: The tree's value without unknown keys.
+        prompts: Where prompts are looked up.
+        providers: Valid provider names, or None to accept any.
+        tools: Valid tool names, or None to accept any.
+
+    Attributes:
+        problems: Faults found by `run`.
+        warnings: Things that work but are probably not meant.
+        found_prompts: Every prompt the blueprint uses, in the version it will use.
+    """
+
+    def __init__(
+        self,
+        tree: SourceTree,
+        value: dict[str, Any],
+        *,
+        prompts: PromptManager,
+        providers: Collection[str] | None,
+        tools: Collection[str] | None,
+    ) -> None:
+        self._tree = tree
+        self._value = value
+        self._prompts = prompts
+        self._providers = providers
+        self._tools = tools
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.found_prompts: dict[PromptRef, Prompt] = {}
+
+    def run(self) -> None:
+        """Do all checks."""
+        count = self._count(("agents",))
+        if not count and isinstance(self._at(("agents",)), (list, type(None))):
+            message = "The blueprint has no agents: add files agents/NAME.yaml, or a list 'agents'."
+            self.problems.append(self._tree.problem(message, ("agents",), key=True))
+        self._providers_exist()
+        self._supervisor_and_routing()
+        self._names_differ(count)
+        for index in range(count):
+            self._agent(("agents", index))
+        self._examples_differ(count)
+        self._knowledge(count)
+
+    def _at(self, path: KeyPath) -> Any:
+        """Return what is at `path`, or None where nothing is."""
+        raw: Any = self._value
+        for key in path:
+            if isinstance(raw, list) and isinstance(key, int):
+                items = cast(list[Any], raw)
+                raw = items[key] if key < len(items) else None
+            else:
+                raw = cast(dict[Any, Any], raw).get(key) if isinstance(raw, dict) else None
+        return raw
+
+    def _count(self, path: KeyPath) -> int:
+        raw = self._at(path)
+        return len(cast(list[Any], raw)) if isinstance(raw, list) else 0
+
+    def _texts(self, path: KeyPath) -> list[tuple[int, str]]:
+        """Return the texts of the list at `path` with their indices."""
+        items = ((index, self._at((*path, index))) for index in range(self._count(path)))
+        return [(index, item) for index, item in items if isinstance(item, str)]
+
+    def _part(self, model: type[M], path: KeyPath) -> M | None:
+        """Return the part at `path`, or None where it does not validate: that is reported already."""
+        raw = self._at(path)
+        try:
+            return model.model_validate({} if raw is None else raw)
+        except ValidationError:
+            return None
+
+    def _model_names(self) -> list[str]:
+        raw = self._value.get("models")
+        return [str(name) for name in cast(dict[Any, Any], raw)] if isinstance(raw, dict) else ["main"]
+
+    def _model(self, path: KeyPath, default: str | None = "main") -> None:
+        name = self._at(path)
+        name = default if name is None else name
+        if isinstance(name, str) and name not in self._model_names():
+            self._report(unknown_choice("model", name, self._model_names()), path)
+
+    def _providers_exist(self) -> None:
+        if self._providers is None:
+            return
+        valid = {"auto", *self._providers}
+        for name in self._model_names():
+            path = ("models", name, "provider")
+            provider = self._at(path)
+            if isinstance(provider, str) and provider not in valid:
+                self._report(unknown_choice("provider", provider, valid), path)
+
+    def _supervisor_and_routing(self) -> None:
+        self._model(("supervisor", "model"))
+        self._prompt("supervisor", ("supervisor", "prompt"), SupervisorSpec().prompt)
+        strategy = self._at(("routing", "strategy"))
+        if strategy is None or "llm" in [text for _, text in self._texts(("routing", "strategy"))]:
+            self._model(("routing", "llm", "model"), None)
+            self._prompt("routing", ("routing", "llm", "prompt"), LlmRoutingSpec().prompt)
+
+    def _names_differ(self, count: int) -> None:
+        first: dict[str, Problem] = {}
+        for index in range(count):
+            path = ("agents", index, "name")
+            name = self._at(path)
+            if not isinstance(name, str):
+                continue
+            if name in first:
+                place = f"{first[name].file}:{first[name].line}"
+                self._report(f"The agent name {name!r} is taken already, in {place}.", path)
+            first.setdefault(name, self._tree.problem("", path))
+
+    def _agent(self, path: KeyPath) -> None:
+        self._model((*path, "model"))
+        self._prompt("agent", (*path, "prompt"), None)
+        seen: list[ToolSpec] = []
+        for number in range(self._count((*path, "tools"))):
+            place = (*path, "tools", number)
+            tool = self._part(ToolSpec, place)
+            if tool is None:
+                continue
+            if tool in seen:
+                self._report(f"The tool {(tool.name or tool.use)!r} is listed twice.", place)
+            seen.append(tool)
+            self._tool(tool, place)
+
+    def _tool(self, tool: ToolSpec, path: KeyPath) -> None:
+        if tool.name and self._tools is not None and tool.name not in self._tools:
+            self._report(unknown_choice("tool", tool.name, self._tools), (*path, "name"))
+        security = self._part(SecuritySpec, ("security",))
+        if tool.use and security and not _is_allowed(tool.use, security):
+            allowed = ", ".join(security.allowed_modules) or "(none)"
+            self._report(
+                f"{tool.use!r} is not under security.allowed_modules. Allowed: {allowed}. "
+                "Add its module there if you trust it.",
+                (*path, "use"),
+            )
+
+    def _prompt(self, role: str, path: KeyPath, default: PromptRef | None) -> None:
+        written = self._at(path) is not None
+        wanted = self._part(PromptRef, path) if written else default
+        if wanted is None:
+            return
+        try:
+            prompt = self._prompts.get(wanted.ref, wanted.version)
+        except UnknownNameError as error:
+            self._report(error.message, (*path, "ref" if error.kind == "prompt" else "version"))
+            return
+        except PromptError as error:
+            self.problems.extend(error.problems)
+            return
+        self.found_prompts[wanted] = prompt
+        given = PROMPT_VARIABLES[role]
+        if strange := sorted(prompt.variables.keys() - given):
+            self._report(
+                f"The prompt {wanted.ref!r} version {prompt.version} needs {', '.join(strange)}, "
+                f"but as {role} prompt it gets: {', '.join(sorted(given)) or 'no variables'}.",
+                (*path, "ref"),
+            )
+
+    def _knowledge(self, count: int) -> None:
+        scopes = [("agents", index, "knowledge_scope") for index in range(count)]
+        if any(self._count(path) for path in scopes):
+            self._prompt("retrieval", ("knowledge", "prompt"), KnowledgeSpec().prompt)
+        fed: set[str] = set()
+        for number in range(self._count(("knowledge", "sources"))):
+            place = ("knowledge", "sources", number)
+            source = self._part(SourceSpec, place)
+            if source is None:
+                continue
+            fed.add(source.scope)
+            path = source_path(self._tree.root, source)
+            if not path.exists():
+                self._report(f"There is no file or folder {str(path)!r}.", (*place, "path"))
+        for path in scopes:
+            for number, scope in self._texts(path):
+                if scope not in fed:
+                    message = (
+                        f"No source feeds the scope {scope!r}; it holds what 'agentkit ingest' puts there."
+                    )
+                    self._warn(message, (*path, number))
+
+    def _examples_differ(self, count: int) -> None:
+        examples = [(index, self._texts(("agents", index, "examples"))) for index in range(count)]
+        counts = Counter(text for _, texts in examples for text in {text for _, text in texts})
+        for index, texts in examples:
+            for number, text in texts:
+                if counts[text] > 1:
+                    message = "Another agent has this example too; routing cannot tell them apart."
+                    self._warn(message, ("agents", index, "examples", number))
+
+    def _warn(self, message: str, path: KeyPath) -> None:
+        self.warnings.append(self._tree.problem(message, path))
+
+    def _report(self, message: str, path: KeyPath) -> None:
+        self.problems.append(self._tree.problem(message, path))
+
+
+def source_path(root: Path, source: SourceSpec) -> Path:
+    """Return where a source is; a relative path starts at the blueprint's folder `root`."""
+    return root / source.path
+
+
+def _is_allowed(use: str, security: SecuritySpec) -> bool:
+    module = use.partition(":")[0]
+    return any(module == allowed or module.startswith(f"{allowed}.") for allowed in security.allowed_modules)

@@ -1,0 +1,164 @@
+"""From a checked blueprint to a compiled graph."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, cast
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.tools import BaseTool
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from agentkit.blueprints.loader import LoadedBlueprint
+from agentkit.blueprints.schema import AgentSpec, ModelSpec, PromptRef, ToolSpec
+from agentkit.errors import ConfigurationError
+from agentkit.events import EventBus
+from agentkit.graphs.agent import build_agent
+from agentkit.graphs.bridge import Graph
+from agentkit.graphs.knowledge import scoped
+from agentkit.graphs.nodes import Retrieve
+from agentkit.graphs.routing import AgentCard, LLMRouting, Routing, RoutingStrategy, SemanticRouting
+from agentkit.graphs.routing.base import listing
+from agentkit.graphs.supervisor import build_supervisor
+from agentkit.llm.base import LLMConfig
+from agentkit.llm.chat_model import GatewayChatModel
+from agentkit.llm.gateway import LLMGateway
+from agentkit.prompts import Prompt
+from agentkit.rag.retriever import RAGRetriever
+from agentkit.rag.vector_store import PgVectorStore
+from agentkit.tools import TOOLS
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a compiled blueprint works with.
+
+    Attributes:
+        gateway: Makes its chat models.
+        embeddings: For semantic routing; None when nothing in the blueprint needs it.
+        store: Holds its knowledge; None when no agent retrieves.
+        checkpointer: Keeps its conversations, or None.
+        events: Receives routes and retrievals.
+        home: Event loop that store and checkpointer belong to; None when there are none.
+    """
+
+    gateway: LLMGateway
+    embeddings: Embeddings | None
+    store: PgVectorStore | None
+    checkpointer: BaseCheckpointSaver[Any] | None
+    events: EventBus
+    home: asyncio.AbstractEventLoop | None
+
+
+def needs_store(blueprint: LoadedBlueprint) -> bool:
+    """Whether any agent retrieves."""
+    return any(agent.knowledge_scope for agent in blueprint.spec.agents)
+
+
+def needs_embeddings(blueprint: LoadedBlueprint) -> bool:
+    """Whether routing or retrieval embeds anything."""
+    return needs_store(blueprint) or "semantic" in blueprint.spec.routing.strategy
+
+
+def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
+    """Build the graph a blueprint describes.
+
+    Raises:
+        ConfigurationError: A tool cannot be imported, or is no tool.
+        UnknownNameError: A model's provider is unknown.
+    """
+    spec = blueprint.spec
+    agents = [_agent(agent, blueprint, parts) for agent in spec.agents]
+    cards = [AgentCard(agent.name, agent.description) for agent in spec.agents]
+    supervisor_prompt = blueprint.prompts[spec.supervisor.prompt]
+    return build_supervisor(
+        agents,
+        model=_model(spec.supervisor.model, blueprint, parts),
+        routing=Routing(tuple(_strategy(name, blueprint, parts) for name in spec.routing.strategy)),
+        prompt=_fill(supervisor_prompt, agents=listing(cards)),
+        name=spec.name,
+        checkpointer=parts.checkpointer,
+        events=parts.events,
+        home=parts.home,
+    )
+
+
+def model_config(spec: ModelSpec) -> LLMConfig:
+    """The gateway's configuration for a model of a blueprint."""
+    values = spec.model_dump(exclude_none=True)
+    return LLMConfig(**values)
+
+
+def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
+    return build_agent(
+        name=agent.name,
+        model=_model(agent.model, blueprint, parts),
+        tools=[_tool(tool) for tool in agent.tools],
+        prompt=_fill(blueprint.prompts[agent.prompt]),
+        retriever=_retrieve(agent, blueprint, parts),
+        sources_prompt=_sources_prompt(blueprint),
+        description=agent.description,
+        examples=agent.examples,
+        tool_iterations=agent.limits.tool_iterations,
+        history_tokens=agent.limits.history_tokens,
+        home=parts.home,
+    )
+
+
+def _model(name: str, blueprint: LoadedBlueprint, parts: Parts) -> GatewayChatModel:
+    return parts.gateway.chat_model(model_config(blueprint.spec.models[name]))
+
+
+def _retrieve(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Retrieve | None:
+    if not agent.knowledge_scope or parts.store is None:
+        return None
+    knowledge = blueprint.spec.knowledge
+    retriever = RAGRetriever(
+        store=parts.store,
+        knowledge_scope=agent.knowledge_scope,
+        k=knowledge.k,
+        mode=knowledge.mode,
+        min_similarity=0.0 if knowledge.min_similarity is None else knowledge.min_similarity,
+        max_tokens=knowledge.max_tokens,
+        events=parts.events,
+    )
+    return scoped(retriever)
+
+
+def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStrategy:
+    routing = blueprint.spec.routing
+    if name == "semantic":
+        if parts.embeddings is None:
+            raise ConfigurationError("Semantic routing needs an embedding model.")
+        semantic = routing.semantic
+        return SemanticRouting(parts.embeddings, threshold=semantic.threshold, margin=semantic.margin)
+    prompt = blueprint.prompts[routing.llm.prompt]
+    model = _model(routing.llm.model or blueprint.spec.supervisor.model, blueprint, parts)
+    return LLMRouting(model, lambda agents: _fill(prompt, agents=agents))
+
+
+def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:
+    ref: PromptRef = blueprint.spec.knowledge.prompt
+    return lambda sources: blueprint.prompts[ref].render(sources=sources)
+
+
+def _fill(prompt: Prompt, **values: str) -> str:
+    """Render with those of the offered values that the prompt uses."""
+    return prompt.render(**{name: value for name, value in values.items() if name in prompt.variables})
+
+
+def _tool(spec: ToolSpec) -> BaseTool | Callable[..., Any]:
+    if spec.use is None:
+        return TOOLS.get(spec.name or "")
+    module_name, _, attribute = spec.use.partition(":")
+    try:
+        tool = getattr(import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"The tool {spec.use!r} cannot be imported: {error}",
+            hint="Check the spelling, and that the module is installed or on PYTHONPATH.",
+        ) from error
+    if not isinstance(tool, BaseTool) and not callable(tool):
+        raise ConfigurationError(f"{spec.use!r} is neither a LangChain tool nor a function.")
+    return cast("BaseTool | Callable[..., Any]", tool)

@@ -1,0 +1,44 @@
+"""The JSON Schema editors check blueprint files with."""
+
+from typing import Any, cast
+
+from agentkit.blueprints.schema import AgentSpec, Blueprint
+
+_EXPRESSION = {"type": "string", "pattern": r"\$\{(param|env):"}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of `blueprint.yaml` and of `agents/*.yaml`.
+
+    One schema serves both kinds of file: what has a key `kind` or `apiVersion` is a
+    blueprint, anything else an agent. Wherever text is not expected anyway, an
+    expression `${param:…}` or `${env:…}` is accepted too.
+    """
+    blueprint = Blueprint.model_json_schema()
+    agent = AgentSpec.model_json_schema()
+    definitions: dict[str, Any] = {**blueprint.pop("$defs"), **agent.pop("$defs")}
+    definitions |= {"Blueprint": blueprint, "AgentSpec": agent}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "agentkit blueprint, version 1",
+        "if": {"anyOf": [{"required": ["kind"]}, {"required": ["apiVersion"]}]},
+        "then": {"$ref": "#/$defs/Blueprint"},
+        "else": {"$ref": "#/$defs/AgentSpec"},
+        "$defs": {name: _open(definition) for name, definition in sorted(definitions.items())},
+    }
+
+
+def _open(schema: Any) -> Any:
+    """Accept an expression beside every number, boolean and fixed choice."""
+    if isinstance(schema, list):
+        return [_open(item) for item in cast(list[Any], schema)]
+    if not isinstance(schema, dict):
+        return schema
+    mapping = cast(dict[str, Any], schema)
+    opened = {
+        key: value if key in ("default", "const", "enum") else _open(value) for key, value in mapping.items()
+    }
+    if opened.get("type") in ("integer", "number", "boolean") or "enum" in opened:
+        notes = {key: opened.pop(key) for key in ("title", "description", "default") if key in opened}
+        return {**notes, "anyOf": [opened, _EXPRESSION]}
+    return opened

@@ -1,0 +1,189 @@
+"""From a folder or file of YAML to a checked blueprint, with every fault in one run."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from agentkit.blueprints.checks import Checker, source_path
+from agentkit.blueprints.schema import Blueprint, PromptRef
+from agentkit.blueprints.sources import MAIN_FILE, SourceTree
+from agentkit.errors import BlueprintError, Problem, UnknownNameError
+from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts.yaml_models import describe
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Files that feed a scope: an absolute path (of a file or folder) and the scope."""
+
+    path: Path
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBlueprint:
+    """A blueprint that passed every check, with all it refers to.
+
+    Attributes:
+        spec: The validated blueprint.
+        digest: SHA-256 (hexadecimal) over its files, its resolved values and its prompts;
+            does not depend on where the files are.
+        root: Folder that relative paths start from.
+        files: Every file it was read from, the main one first.
+        prompts: The prompts it uses, in the version it uses: pinned when it was loaded.
+        sources: Its knowledge sources with absolute paths.
+        warnings: Things that work but are probably not meant.
+    """
+
+    spec: Blueprint
+    digest: str
+    root: Path
+    files: tuple[Path, ...]
+    prompts: Mapping[PromptRef, Prompt]
+    sources: tuple[Source, ...]
+    warnings: tuple[Problem, ...]
+
+
+def load(
+    path: Path,
+    *,
+    prompts: PromptManager,
+    providers: Collection[str] | None = None,
+    tools: Collection[str] | None = None,
+    parameters: Mapping[str, object] = _NOTHING,
+    env: Mapping[str, str] = _NOTHING,
+) -> LoadedBlueprint:
+    """Read and check a blueprint. Imports no user code; needs no network and no database.
+
+    Args:
+        path: Folder with `blueprint.yaml` and `agents/*.yaml`, or one file.
+        prompts: Where its prompts are.
+        providers: Valid provider names; any name passes if None. `auto` is always valid.
+        tools: Valid tool names; any name passes if None.
+        parameters: Values for the blueprint's `parameters`.
+        env: Environment that `${env:NAME}` reads.
+
+    Raises:
+        BlueprintError: The blueprint is faulty; `problems` has every fault with its place.
+    """
+    tree = SourceTree(path, parameters, env)
+    problems = tree.faults
+    spec: Blueprint | None = None
+    checker: Checker | None = None
+    if tree.readable:
+        spec, faults, value = _validate(tree)
+        checker = Checker(tree, value, prompts=prompts, providers=providers, tools=tools)
+        checker.run()
+        problems += faults + checker.problems
+    if spec is None or checker is None or problems:
+        ordered = _in_order(problems, tree)
+        count = f"{len(ordered)} problem{'s' if len(ordered) > 1 else ''}"
+        raise BlueprintError(f"The blueprint {str(path)!r} has {count}.", ordered)
+    return LoadedBlueprint(
+        spec=spec,
+        digest=_digest(tree, spec, checker.found_prompts),
+        root=tree.root,
+        files=tree.files,
+        prompts=MappingProxyType(checker.found_prompts),
+        sources=tuple(
+            Source(source_path(tree.root, source).resolve(), source.scope)
+            for source in spec.knowledge.sources
+        ),
+        warnings=(*_name_warning(tree, spec, path), *checker.warnings),
+    )
+
+
+def list_blueprints(search: Sequence[Path]) -> dict[str, Path]:
+    """Return the blueprints in some folders by name, sorted; the first folder that has a name wins.
+
+    A blueprint is a folder that holds `blueprint.yaml`, or a file `NAME.yaml`.
+    """
+    found: dict[str, Path] = {}
+    for folder in search:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if (path / MAIN_FILE).is_file():
+                found.setdefault(path.name, path)
+            elif path.suffix == ".yaml" and path.is_file():
+                found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def find_blueprint(name_or_path: str | Path, search: Sequence[Path]) -> Path:
+    """Return the folder or file of a blueprint.
+
+    Args:
+        name_or_path: Path of a blueprint's folder or file, else a name looked up in `search`.
+            A program that takes the name from strangers uses `list_blueprints`, not paths.
+        search: Folders with blueprints, most important first.
+
+    Raises:
+        UnknownNameError: There is none; the text lists those that exist.
+    """
+    path = Path(name_or_path)
+    if path.is_file() or (path / MAIN_FILE).is_file():
+        return path.parent if path.name == MAIN_FILE else path
+    known = list_blueprints(search)
+    if str(name_or_path) in known:
+        return known[str(name_or_path)]
+    folders = ", ".join(str(folder) for folder in search) or "(none)"
+    raise UnknownNameError(
+        "blueprint",
+        str(name_or_path),
+        known,
+        hint=f"Searched: {folders}. A path to a folder with {MAIN_FILE}, or to a YAML file, works as well.",
+    )
+
+
+def _validate(tree: SourceTree) -> tuple[Blueprint | None, list[Problem], dict[str, Any]]:
+    """Return the blueprint or the schema's faults, and the tree without unknown keys."""
+    try:
+        return Blueprint.model_validate(tree.value), [], cast(dict[str, Any], tree.value)
+    except ValidationError as error:
+        details = error.errors()
+    value = copy.deepcopy(tree.value)
+    problems: list[Problem] = []
+    for fault in details:
+        document, path = tree.locate(fault["loc"])
+        problems.append(describe(fault, Blueprint, document, path))
+        if fault["type"] in ("extra_forbidden", "invalid_key"):
+            owner: Any = value
+            for key in fault["loc"][:-1]:
+                owner = owner[key]
+            del owner[fault["loc"][-1]]
+    return None, problems, cast(dict[str, Any], value)
+
+
+def _in_order(problems: Sequence[Problem], tree: SourceTree) -> list[Problem]:
+    """Sort by place, the blueprint's own files first, and drop repetitions."""
+    files = {str(file): index for index, file in enumerate(tree.files)}
+    unique = dict.fromkeys(problems)
+    return sorted(unique, key=lambda p: (files.get(p.file, len(files)), p.file, p.line, p.column))
+
+
+def _name_warning(tree: SourceTree, spec: Blueprint, path: Path) -> Sequence[Problem]:
+    found_as = path.resolve().name if path.is_dir() else path.stem
+    if found_as == spec.name:
+        return ()
+    message = f"The name {spec.name!r} differs from {found_as!r}, by which the blueprint is found."
+    return (tree.problem(message, ("name",)),)
+
+
+def _digest(tree: SourceTree, spec: Blueprint, prompts: Mapping[PromptRef, Prompt]) -> str:
+    content = {
+        "files": {
+            file.relative_to(tree.root).as_posix(): document.text
+            for file, document in zip(tree.files, tree.documents, strict=True)
+        },
+        "spec": spec.model_dump(mode="json"),
+        "prompts": sorted([prompt.ref, prompt.version, prompt.template] for prompt in prompts.values()),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

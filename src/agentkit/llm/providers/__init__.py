@@ -1,0 +1,18 @@
+"""The providers: one line each here, one file each beside this one.
+
+A provider is a class made as `cls(config, context)`; packages add theirs under the
+entry-point group `agentkit.providers`. `auto` is not a provider: the gateway chooses.
+"""
+
+from agentkit.llm.base import LLMProvider
+from agentkit.registry import Registry
+
+PROVIDERS = Registry[type[LLMProvider]](
+    "provider",
+    group="agentkit.providers",
+    table={
+        "local": "agentkit.llm.providers.local:LocalProvider",
+        "ollama": "agentkit.llm.providers.ollama:OllamaProvider",
+        "scripted": "agentkit.llm.providers.scripted:ScriptedProvider",
+    },
+)
