@@ -70,7 +70,9 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def pin(session: nox.Session) -> None:
     """Resolve the dependencies anew and write requirements/*.txt."""
-    uv = shutil.which("uv", path=f"{BIN}{os.pathsep}{os.environ['PATH']}") or session.error("pip install uv first")
+    uv = shutil.which("uv", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
+    if uv is None:
+        session.error("pip install uv first")
     common = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url"]
     common += ["--no-emit-package", "langgraph-agentkit", "--custom-compile-command", "nox -s pin", "--quiet"]
     for name in ("local", "dev"):

@@ -5,6 +5,7 @@ closes whatever was opened, last opened first.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from agentkit.rag.vector_store import PgVectorStore
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 MIGRATION_FOLDERS = (MIGRATIONS,)
 """Folders of SQL migrations, see `agentkit.database.migrate`."""
@@ -100,28 +103,39 @@ class Kit:
         if not loaded.sources:
             return []
         ingestor = await self.ingestor()
-        root = _project_root(loaded.root)
-        return [
-            await ingestor.ingest(
+        root = _project_root(loaded)
+        reports: list[IngestReport] = []
+        for source in loaded.sources:
+            report = await ingestor.ingest(
                 [source.path], scope=source.scope, root=root, sync=True, progress=self._ingesting
             )
-            for source in loaded.sources
-        ]
+            for error in report.errors:
+                logger.warning("a knowledge source of %s is left out: %s", loaded.spec.name, error)
+            reports.append(report)
+        return reports
 
     async def ingest(
         self, paths: Sequence[Path], *, scope: str, tenant: str = "default", sync: bool = False
     ) -> "IngestReport":
-        """Bring files and folders into a knowledge scope; paths are kept relative to the working directory.
+        """Bring files and folders into a knowledge scope.
 
         Args:
-            paths: Files and folders.
+            paths: Files and folders. Documents are named by their path relative to the
+                working directory when all are beneath it, else to their own project.
             scope: Knowledge scope.
             tenant: Whose documents they are.
             sync: Also remove documents whose files are gone from the given folders.
         """
         ingestor = await self.ingestor()
+        here = Path.cwd()
+        beneath = all(path.resolve().is_relative_to(here) for path in paths)
         return await ingestor.ingest(
-            paths, scope=scope, tenant=tenant, root=Path.cwd(), sync=sync, progress=self._ingesting
+            paths,
+            scope=scope,
+            tenant=tenant,
+            root=here if beneath else None,
+            sync=sync,
+            progress=self._ingesting,
         )
 
     async def ingestor(self) -> "Ingestor":
@@ -286,13 +300,14 @@ def check_blueprint(
     )
 
 
-def _project_root(blueprint_root: Path) -> Path:
+def _project_root(loaded: "LoadedBlueprint") -> Path:
     """The folder that documents of a blueprint are named from: the one that holds `blueprints/`."""
-    if blueprint_root.name == "blueprints":
-        return blueprint_root.parent
-    return (
-        blueprint_root.parent.parent if blueprint_root.parent.name == "blueprints" else blueprint_root.parent
-    )
+    root = loaded.root
+    if root.name == "blueprints":
+        base = root.parent
+    else:
+        base = root.parent.parent if root.parent.name == "blueprints" else root.parent
+    return Path(os.path.commonpath([base, *(source.path for source in loaded.sources)]))
 
 
 @asynccontextmanager

@@ -40,6 +40,13 @@ class TestSemantic:
     async def test_passes_when_no_agent_is_clear(self, text: str, options: dict[str, float]) -> None:
         assert await SemanticRouting(TopicEmbeddings(), **options).decide(said(text), AGENTS) is None
 
+    async def test_the_supervisor_competes_with_its_own_examples(self) -> None:
+        routing = SemanticRouting(TopicEmbeddings(), own=["hello", "thanks"])
+        decision = await routing.decide(said("good evening"), AGENTS)
+        assert decision is not None
+        assert (decision["agents"], decision["method"]) == ([], "semantic")
+        assert decision["reason"].startswith("similarity 1.00 to supervisor")
+
     async def test_embeds_the_agents_once(self) -> None:
         embeddings = TopicEmbeddings()
         routing = SemanticRouting(embeddings)

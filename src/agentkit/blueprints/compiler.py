@@ -132,7 +132,10 @@ def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStr
         if parts.embeddings is None:
             raise ConfigurationError("Semantic routing needs an embedding model.")
         semantic = routing.semantic
-        return SemanticRouting(parts.embeddings, threshold=semantic.threshold, margin=semantic.margin)
+        own = blueprint.spec.supervisor.examples
+        return SemanticRouting(
+            parts.embeddings, threshold=semantic.threshold, margin=semantic.margin, own=own
+        )
     prompt = blueprint.prompts[routing.llm.prompt]
     model = _model(routing.llm.model or blueprint.spec.supervisor.model, blueprint, parts)
     return LLMRouting(model, lambda agents: _fill(prompt, agents=agents))

@@ -183,6 +183,9 @@ class SupervisorSpec(_Section):
     prompt: PromptRef = Field(
         default=PromptRef(ref="supervisor"), description="System prompt; gets {{agents}}."
     )
+    examples: tuple[Text, ...] = Field(
+        default=(), description="Messages it answers itself, like greetings; feed semantic routing."
+    )
 
 
 class ToolSpec(_Section):

@@ -92,7 +92,9 @@ def list_(*, scope: Scope = None, as_json: Annotated[bool, Json] = False) -> Non
     if as_json:
         print_json([_document(document) for document in found])
         return
-    table = Table(Column("id", no_wrap=True), "scope", "document", "chunks", "updated", box=None, header_style="bold")
+    table = Table(
+        Column("id", no_wrap=True), "scope", "document", "chunks", "updated", box=None, header_style="bold"
+    )
     for document in found:
         updated = f"{document.updated_at:%Y-%m-%d %H:%M}"
         table.add_row(str(document.id), document.scope, document.source_uri, str(document.chunks), updated)

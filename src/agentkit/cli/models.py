@@ -21,7 +21,16 @@ def list_(*, as_json: Annotated[bool, Json] = False) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table(Column("model", no_wrap=True), "kind", "size", "state", "licence", "description", box=None, header_style="bold")
+    table = Table(
+        Column("model", no_wrap=True),
+        "kind",
+        "size",
+        "state",
+        "licence",
+        "description",
+        box=None,
+        header_style="bold",
+    )
     for row in rows:
         state = row["state"]
         if state == "partial":

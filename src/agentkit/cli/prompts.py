@@ -21,7 +21,9 @@ def list_(*, as_json: Annotated[bool, Json] = False) -> None:
         keys = ("ref", "name", "description", "versions", "current", "file")
         print_json([{key: getattr(summary, key) for key in keys} for summary in summaries])
         return
-    table = Table(Column("prompt", no_wrap=True), "versions", "current", "description", box=None, header_style="bold")
+    table = Table(
+        Column("prompt", no_wrap=True), "versions", "current", "description", box=None, header_style="bold"
+    )
     for summary in summaries:
         versions = ", ".join(map(str, summary.versions))
         table.add_row(summary.ref, versions, str(summary.current), summary.description)

@@ -24,11 +24,9 @@ from agentkit.events import EventBus, RouteDecided
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.nodes import recent
 from agentkit.graphs.prompts import packaged
-from agentkit.graphs.routing.base import HISTORY_TOKENS, AgentCard, Routing, listing
+from agentkit.graphs.routing.base import HISTORY_TOKENS, SUPERVISOR, AgentCard, Routing, listing
 from agentkit.graphs.routing.llm import LLMRouting
 from agentkit.graphs.state import AgentInput, SupervisorState
-
-SUPERVISOR = "supervisor"
 
 
 def build_supervisor(

@@ -8,7 +8,6 @@ huge, deep, or made huge by aliases are refused; all faults are collected, none 
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -209,14 +208,14 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's parser and composer; scalars are left to `resolve_scalar`."""
 
     # Every plain scalar is composed as text: YAML 1.1's guesses never run.
-    yaml_implicit_resolvers: Mapping[str, Any] = {}
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - PyYAML's own declaration
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             event = cast(yaml.Event, self.peek_event())  # pyright: ignore[reportUnknownMemberType] - no stub
-            mark = event.start_mark
+            mark = cast(yaml.Mark, event.start_mark)
             raise _TooDeepError(_place(mark, mark))
         node = super().compose_node(parent, index)
         self._depth -= 1

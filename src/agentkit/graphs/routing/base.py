@@ -8,6 +8,9 @@ from langchain_core.messages import AnyMessage
 
 from agentkit.graphs.state import RouteDecision
 
+SUPERVISOR = "supervisor"
+"""The supervisor's name, as a node and among the scores of a route."""
+
 HISTORY_TOKENS = 2000
 
 

@@ -10,6 +10,11 @@ from agentkit.errors import DocumentError
 from agentkit.rag.loaders.text import is_binary
 
 _IGNORED_FOLDERS: Final = frozenset({"__pycache__", "node_modules"})
+_DATA_SUFFIXES: Final = frozenset(
+    {".csv", ".json", ".jsonl", ".lock", ".log", ".map", ".ndjson", ".svg", ".tsv", ".xml"}
+)
+"""Text to the computer, but data to a reader: left out of folders, ingested when named."""
+
 _SNIFF_BYTES: Final = 8192
 
 
@@ -28,7 +33,7 @@ class Found:
 
     Attributes:
         files: Text files, each once, in the order of the arguments and then of their names.
-        skipped: URIs of files in folders that are not text.
+        skipped: URIs of files in folders that are not text to read.
         errors: One for each argument or file that cannot be read.
         folders: URI prefixes of the folders that were searched, for example `docs/`.
     """
@@ -43,7 +48,7 @@ def find_files(paths: Iterable[Path | str], root: Path | None = None) -> Found:
     """Find the text files among and beneath `paths`.
 
     In folders, hidden files and folders, caches, symbolic links that lead out of the
-    folder and files that are not text are left out.
+    folder, data (JSON, CSV, logs, lock files, …) and files that are not text are left out.
 
     Args:
         paths: Files and folders.
@@ -77,7 +82,7 @@ def _add(found: Found, taken: dict[str, Path], given: Path, root: Path | None) -
     found.folders.append("" if prefix == "." else f"{prefix}/")
     for file in _walk(path):
         try:
-            if _looks_binary(file):
+            if file.suffix.lower() in _DATA_SUFFIXES or _looks_binary(file):
                 found.skipped.append(file.relative_to(base).as_posix())
             else:
                 _add_file(found, taken, file, base)
