@@ -83,8 +83,9 @@ def iterate(
 
     Closing the iterator, or an exception in its consumer, cancels the producer.
     """
+    target = _target(on)
     items: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
-    future = asyncio.run_coroutine_threadsafe(_produce(source, items.put), _target(on))
+    future = asyncio.run_coroutine_threadsafe(_produce(source, items.put), target)
     try:
         while not isinstance(item := items.get(), _End):
             yield item

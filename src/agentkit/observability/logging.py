@@ -1,13 +1,20 @@
-"""Log lines, ours and other libraries', through structlog: for people or as JSON."""
+"""Log lines, ours and other libraries', in one shape: for people or as JSON.
+
+The library logs through the standard library only, so an application's own logging
+configuration holds; `configure_logging` is for programs, like our command line.
+"""
 
 import logging
 import sys
 from dataclasses import asdict
-from typing import Literal
-
-import structlog
+from typing import TYPE_CHECKING, Literal
 
 from agentkit.events import DownloadProgressed, Event, IngestProgressed, StageStarted
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+logger = logging.getLogger("agentkit.events")
 
 _PROGRESS = (DownloadProgressed, IngestProgressed, StageStarted)
 
@@ -15,29 +22,24 @@ _PROGRESS = (DownloadProgressed, IngestProgressed, StageStarted)
 def configure_logging(level: str = "warning", style: Literal["console", "json"] = "console") -> None:
     """Send all log records of the process to standard error in one shape.
 
-    For programs, like our command line; a library leaves logging to its application.
-
     Args:
         level: Least severity shown: debug, info, warning or error.
         style: `console` for people, `json` for machines, one object a line.
     """
-    shared: list[structlog.typing.Processor] = [
+    import structlog
+
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     colors = sys.stderr.isatty()
-    renderer: structlog.typing.Processor = (
+    renderer: Processor = (
         structlog.processors.JSONRenderer()
         if style == "json"
         else structlog.dev.ConsoleRenderer(colors=colors)
-    )
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -56,6 +58,6 @@ def configure_logging(level: str = "warning", style: Literal["console", "json"] 
 
 
 def log_event(event: Event) -> None:
-    """Sink: one line for every event, except progress, which is for displays."""
-    if not isinstance(event, _PROGRESS):
-        structlog.get_logger("agentkit.events").info(type(event).__name__, **asdict(event))
+    """Sink: one line for every event, its fields as the record's extras; progress is for displays."""
+    if logger.isEnabledFor(logging.INFO) and not isinstance(event, _PROGRESS):
+        logger.info(type(event).__name__, extra=asdict(event))
