@@ -1,5 +1,6 @@
 """Fixtures that start the real parts: PostgreSQL with pgvector, local model weights."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -39,3 +40,16 @@ def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
 def models_dir() -> Path:
     """Where model weights are kept; shared with the user's own, so that each is fetched once a machine."""
     return default_data_dir() / "models"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """In CI everything is installed, so a skipped test is a test that does not work."""
+    if os.environ.get("CI") and terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line("A test was skipped in CI: install what it needs.", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a CI run that skipped anything."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped") and not exitstatus:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

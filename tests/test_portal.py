@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 
@@ -48,6 +50,16 @@ def test_leaving_early_cancels_the_producer() -> None:
     assert next(stream) == 1
     stream.close()
     assert ended.wait(5)
+
+
+def test_what_is_left_to_the_end_may_still_use_threads() -> None:
+    code = (
+        "import asyncio; from agentkit import portal\n"
+        "async def close(): print(await asyncio.to_thread(lambda: 'closed'))\n"
+        "portal.at_end(close)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("closed\n", "")
 
 
 async def test_a_loop_is_not_asked_to_wait_for_itself() -> None:

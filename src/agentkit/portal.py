@@ -13,6 +13,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TypeVar
 
 from agentkit.errors import ConfigurationError
@@ -38,14 +39,14 @@ def loop() -> asyncio.AbstractEventLoop:
             thread = threading.Thread(target=lambda: asyncio.run(live()), name="agentkit-loop", daemon=True)
             thread.start()
             _loop, stop = started.result()
-            atexit.register(_end, thread, _loop, stop)
+            _at_exit(_end, thread, _loop, stop)
         return _loop
 
 
 def at_end(function: Callable[[], Awaitable[None]]) -> None:
     """Run `function` on the background loop when the interpreter exits, before the loop stops."""
-    loop()  # registered with atexit first, so that it ends last
-    atexit.register(run, function)
+    loop()  # its own end is registered first, so that it comes last
+    _at_exit(run, function)
 
 
 def run(
@@ -146,6 +147,18 @@ async def _produce(source: Callable[[], AsyncIterator[T]], put: Callable[[T | _E
             raise
     finally:
         put(end)
+
+
+def _at_exit(function: Callable[..., None], *args: object) -> None:
+    """Run at exit while threads can still be started.
+
+    `atexit` comes too late: by then `asyncio.to_thread` refuses. concurrent.futures ends its
+    workers through the same hook, which runs what was registered last first, and registers
+    when it is imported.
+    """
+    import_module("concurrent.futures.thread")
+    register = getattr(threading, "_register_atexit", atexit.register)
+    register(function, *args)
 
 
 def _target(on: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:

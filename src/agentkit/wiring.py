@@ -94,6 +94,8 @@ class Kit:
         loaded = await asyncio.to_thread(self.blueprint, name_or_path)
         async with self._building:
             if loaded.digest not in self._graphs:
+                for warning in loaded.warnings:
+                    logger.warning("%s", warning)
                 await self.refresh(loaded)
                 self._graphs[loaded.digest] = await self._compile(loaded)
             return self._graphs[loaded.digest]

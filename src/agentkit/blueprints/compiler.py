@@ -119,7 +119,7 @@ def _retrieve(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Ret
         knowledge_scope=agent.knowledge_scope,
         k=knowledge.k,
         mode=knowledge.mode,
-        min_similarity=0.0 if knowledge.min_similarity is None else knowledge.min_similarity,
+        min_similarity=-1.0 if knowledge.min_similarity is None else knowledge.min_similarity,
         max_tokens=knowledge.max_tokens,
         events=parts.events,
     )

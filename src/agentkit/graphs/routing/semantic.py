@@ -36,8 +36,8 @@ class SemanticRouting:
         self,
         embeddings: Embeddings,
         *,
-        threshold: float = 0.35,
-        margin: float = 0.05,
+        threshold: float = 0.25,
+        margin: float = 0.08,
         own: Sequence[str] = (),
     ) -> None:
         self._embeddings = embeddings
