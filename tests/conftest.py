@@ -39,7 +39,9 @@ def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def models_dir() -> Path:
     """Where model weights are kept; shared with the user's own, so that each is fetched once a machine."""
-    return default_data_dir() / "models"
+    folder = default_data_dir() / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
