@@ -78,7 +78,7 @@ def test_database_status_before_and_after(project: Project) -> None:
 
 
 def test_doctor_says_what_is_there(project: Project) -> None:
-    done = project.run("doctor", "--json")
+    done = project.run("doctor", "--json", AGENTKIT_MODELS__MAIN__PROVIDER="scripted")
     findings = {finding["name"]: finding for finding in json.loads(done.stdout)}
     assert done.returncode == 0, done.stdout
     assert "pgvector 0." in findings["database"]["detail"]
@@ -87,11 +87,16 @@ def test_doctor_says_what_is_there(project: Project) -> None:
 
 def test_doctor_says_what_is_wrong_and_what_to_do(project: Project) -> None:
     (project.root / "blueprints" / "team" / "blueprint.yaml").write_text("kind: Blueprnt\n")
-    done = project.run("doctor", "--json", AGENTKIT_DATABASE_URL="postgresql://u:s3cret@127.0.0.1:1/x")
+    wrong = {"AGENTKIT_DATABASE_URL": "postgresql://u:s3cret@127.0.0.1:1/x"}
+    wrong |= {"AGENTKIT_DATA_DIR": str(project.root / "empty"), "AGENTKIT_MODELS__MAIN__PROVIDER": "local"}
+    done = project.run("doctor", "--json", **wrong)
     findings = [finding for finding in json.loads(done.stdout) if not finding["ok"]]
     assert done.returncode == 1
-    assert {finding["name"] for finding in findings} == {"database", "blueprint"}
-    assert all(finding["fix"] for finding in findings)
+    fixes = {finding["name"]: finding["fix"] for finding in findings}
+    assert fixes.keys() == {"database", "blueprint", "model main"}
+    assert fixes["model main"] == "agentkit models pull qwen2.5-coder-0.5b-instruct"
+    assert fixes["blueprint"] == "agentkit blueprint validate team"
+    assert "Check AGENTKIT_DATABASE_URL" in fixes["database"]
     assert "s3cret" not in done.stdout
 
 

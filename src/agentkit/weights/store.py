@@ -68,9 +68,10 @@ class WeightsStore:
         root: Folder for all models; created when something is fetched.
         catalogue: What can be fetched; the shipped catalogue by default.
 
-    Example:
-        >>> weights = WeightsStore(Path("models")).ensure("all-minilm-l6-v2")  # doctest: +SKIP
-        >>> weights.file("model.onnx")  # doctest: +SKIP
+    Example::
+
+        weights = WeightsStore(Path("models")).ensure("all-minilm-l6-v2")
+        weights.file("model.onnx")
     """
 
     def __init__(self, root: Path, catalogue: Catalogue | None = None) -> None:

@@ -203,14 +203,16 @@ class LocalProvider(LLMProvider):
     async def health_check(self) -> Health:
         """Whether llama.cpp and the weights are here; does not load them."""
         if not installed("xllamacpp"):
-            return Health(ok=False, detail="Not installed: pip install 'langgraph-agentkit[local]'")
+            return Health(
+                ok=False, detail="xllamacpp is not installed.\npip install 'langgraph-agentkit[local]'"
+            )
         if self._file is not None:
             exists = self._file.is_file()
             return Health(ok=exists, detail=f"{self._file}" if exists else f"There is no file {self._file}")
         status = await asyncio.to_thread(self.context.weights.status, self.model)
         if status.state == "installed":
             return Health(ok=True, detail=f"{self.model}: {'in memory' if self._server else 'installed'}")
-        return Health(ok=False, detail=f"{self.model} is {status.state}: agentkit models pull {self.model}")
+        return Health(ok=False, detail=f"{self.model} is {status.state}.\nagentkit models pull {self.model}")
 
     async def get_model_info(self) -> ModelInfo:
         """Describe the model as it is run here."""

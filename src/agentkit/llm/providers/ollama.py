@@ -128,7 +128,7 @@ class OllamaProvider(LLMProvider):
             return Health(ok=False, detail=str(error))
         if self.model in models:
             return Health(ok=True, detail=f"{self.model} at {self.context.ollama_base_url}")
-        return Health(ok=False, detail=f"{self.model} is not pulled: ollama pull {self.model}")
+        return Health(ok=False, detail=f"{self.model} is not pulled.\nollama pull {self.model}")
 
     async def get_model_info(self) -> ModelInfo:
         """Describe the model from `/api/show`."""
