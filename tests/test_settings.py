@@ -75,3 +75,18 @@ def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in settings.model_dump_json()
     monkeypatch.setenv("AGENTKIT_LOG_LEVEL", "loud")
     assert "hunter2" not in problems()
+
+
+def test_vendor_keys_have_their_vendors_names(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (clean / ".env").write_text("OPENAI_API_KEY=sk-dotenv\n")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-env")
+    settings = Settings.load()
+    assert settings.openai_api_key is not None
+    assert settings.openai_api_key.get_secret_value() == "sk-dotenv"
+    assert settings.anthropic_api_key is not None
+    assert settings.anthropic_api_key.get_secret_value() == "sk-env"
+    assert "sk-" not in repr(settings)
+    monkeypatch.setenv("AGENTKIT_ANTHROPIC_API_KEY", "sk-ours")
+    ours = Settings.load().anthropic_api_key
+    assert ours is not None
+    assert ours.get_secret_value() == "sk-ours"

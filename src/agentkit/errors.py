@@ -11,6 +11,9 @@
     │   ├── DuplicateNameError        a registry already holds the name
     │   └── MissingExtraError         .package, .extra: the pip command is in the text
     ├── ProviderError                 a model provider failed: .provider .status .retry_after .is_retryable
+    │   ├── CircuitOpenError          not tried: it failed too often; .retry_in seconds
+    │   ├── ProviderTimeoutError      .kind: first_token, idle or total
+    │   ├── StreamInterruptedError    it broke off in mid-answer: .partial is the text so far
     │   └── ScriptError               the scripted model met a call its script does not have
     ├── StructuredOutputError         the model's answer does not fit the schema asked for
     ├── WeightsError                  model weights are missing, corrupted or cannot be fetched
@@ -25,7 +28,7 @@
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class AgentKitError(Exception):
@@ -179,6 +182,46 @@ class ProviderError(AgentKitError):
         self.status = status
         self.retry_after = retry_after
         self.is_retryable = is_retryable
+
+
+class CircuitOpenError(ProviderError):
+    """The provider failed too often and is left alone for a while; `retry_in` is in seconds."""
+
+    code = "circuit_open"
+
+    def __init__(self, message: str, *, provider: str, retry_in: float, hint: str | None = None) -> None:
+        super().__init__(message, provider=provider, hint=hint)
+        self.retry_in = retry_in
+
+
+class ProviderTimeoutError(ProviderError):
+    """The provider was too slow; `kind` says at what."""
+
+    code = "provider_timeout"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str,
+        kind: Literal["first_token", "idle", "total"],
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, provider=provider, is_retryable=True, hint=hint)
+        self.kind = kind
+
+
+class StreamInterruptedError(ProviderError):
+    """The answer broke off after its first words: nobody may start it again unasked.
+
+    `partial` is the text that had arrived; the cause is the provider's own error.
+    """
+
+    code = "stream_interrupted"
+
+    def __init__(self, message: str, *, provider: str, partial: str, status: int | None = None) -> None:
+        super().__init__(message, provider=provider, status=status)
+        self.partial = partial
 
 
 class ScriptError(ProviderError):

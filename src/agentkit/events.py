@@ -51,6 +51,56 @@ class ModelCallFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptFinished(Event):
+    """One request to one provider ended; a model call may take several.
+
+    Attributes:
+        provider: Who was asked.
+        model: For which model.
+        status: How it ended.
+        duration: Seconds.
+        error_type: Class name of the error, or an empty string.
+        timeout_kind: Which timeout ended it, or an empty string.
+    """
+
+    provider: str
+    model: str
+    status: Status
+    duration: float
+    error_type: str = ""
+    timeout_kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled(Event):
+    """A failed attempt will be repeated after `delay` seconds; `attempt` is the one that failed, from 1."""
+
+    provider: str
+    model: str
+    attempt: int
+    delay: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FellBack(Event):
+    """A model could not answer, and the next of its chain is asked; `reason` is an error class."""
+
+    from_model: str
+    to_model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitChanged(Event):
+    """A provider's circuit breaker went to another state."""
+
+    provider: str
+    model: str
+    to: Literal["closed", "half_open", "open"]
+
+
+@dataclass(frozen=True, slots=True)
 class RouteDecided(Event):
     """The supervisor chose who answers.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -48,6 +48,12 @@ class OllamaSettings(_Section):
     base_url: str = Field(default="http://127.0.0.1:11434", description="Where Ollama listens.")
 
 
+class VllmSettings(_Section):
+    """`AGENTKIT_VLLM__*`."""
+
+    base_url: str | None = Field(default=None, description="Where vLLM serves its API: http://host:8000/v1.")
+
+
 class EmbeddingSettings(_Section):
     """`AGENTKIT_EMBEDDINGS__*`."""
 
@@ -63,6 +69,12 @@ class ModelSettings(_Section):
     temperature: float = Field(default=0.0, ge=0, le=2)
     max_tokens: int | None = Field(default=None, gt=0)
     timeout: float = Field(default=300.0, gt=0, description="Seconds one call may take altogether.")
+
+
+def _key(variable: str, description: str) -> Any:
+    """A secret under the name its vendor gave it; `AGENTKIT_` before it works as well."""
+    names = AliasChoices(f"{PREFIX}{variable}", variable, variable.lower())
+    return Field(default=None, validation_alias=names, description=description)
 
 
 class Settings(BaseSettings):
@@ -92,6 +104,9 @@ class Settings(BaseSettings):
     prompts_dir: Path | None = Field(default=None, description="Where prompts are looked up first.")
     embeddings: EmbeddingSettings = EmbeddingSettings()
     ollama: OllamaSettings = OllamaSettings()
+    vllm: VllmSettings = VllmSettings()
+    openai_api_key: SecretStr | None = _key("OPENAI_API_KEY", "Key for the provider `openai`.")
+    anthropic_api_key: SecretStr | None = _key("ANTHROPIC_API_KEY", "Key for the provider `anthropic`.")
     models: dict[str, ModelSettings] = Field(
         default_factory=lambda: {"main": ModelSettings()}, description="Chat models by name."
     )
@@ -174,6 +189,7 @@ def _valid_keys(path: list[str]) -> list[str]:
     sections: dict[str, type[BaseModel]] = {
         "embeddings": EmbeddingSettings,
         "ollama": OllamaSettings,
+        "vllm": VllmSettings,
         "models": ModelSettings,
     }
     if path:

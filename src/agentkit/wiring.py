@@ -69,6 +69,9 @@ class Kit:
             weights=self.weights,
             ollama_base_url=settings.ollama.base_url,
             progress=self.downloading,
+            openai_api_key=settings.openai_api_key,
+            anthropic_api_key=settings.anthropic_api_key,
+            vllm_base_url=settings.vllm.base_url,
         )
         self._parts: dict[str, asyncio.Task[Any]] = {}
         self._graphs: dict[str, Graph] = {}

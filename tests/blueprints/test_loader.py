@@ -29,7 +29,7 @@ def writer(folder: Path) -> Path:
 def test_folder_form(check, folder):
     loaded = check(folder)
     assert loaded.spec.name == "team"
-    assert loaded.spec.models["big"].timeout == 90.0
+    assert loaded.spec.models["big"].timeout.total == 90.0
     assert loaded.spec.agent("writer").examples == ("Write a poem.",)
     assert loaded.root == folder
     assert loaded.files == (main(folder), writer(folder))
@@ -80,7 +80,7 @@ blueprint.yaml:2:7: kind: should be 'Blueprint'.
 blueprint.yaml:3:1: Unknown key 'retry'. Valid: agents, apiVersion, description, kind, knowledge, {more}
 blueprint.yaml:8:15: Unknown provider 'olama'. Did you mean 'ollama'? Valid: auto, ollama, scripted.
 blueprint.yaml:9:5: Unknown key 'temprature'. Did you mean 'temperature'? {model_keys}
-blueprint.yaml:11:14: models.big.timeout: must be a duration with a unit, longer than zero: {durations}
+blueprint.yaml:11:5: models.big.timeout.total: must be a duration with a unit, longer than zero: {durations}
 blueprint.yaml:14:14: There is no file or folder 'nowhere'.
 agents/twin.yaml:1:1: the key 'description' is missing.
 agents/twin.yaml:2:1: Unknown key 'descripton'. Did you mean 'description'? {keys}
@@ -90,7 +90,8 @@ agents/writer.yaml:4:8: Unknown model 'bigg'. Did you mean 'big'? Valid: big, ma
 agents/writer.yaml:5:39: Unknown version of the prompt 'agents/writer' '7'. Valid: 1, 2.
 """.format(
         more="models, name, parameters, routing, runtime, security, supervisor.",
-        model_keys="Valid: max_tokens, model, options, provider, temperature, timeout.",
+        model_keys="Valid: breaker, fallback_on, fallbacks, max_tokens, model, options, provider, retry, "
+        "temperature, timeout.",
         durations="500ms, 30s, 2m or 1h.",
         keys=keys,
         prompts="Valid: agents/writer, retrieval, routing, supervisor.",
@@ -111,9 +112,7 @@ def test_error_text_has_the_line_and_a_pointer(check, folder):
     )
 
 
-@pytest.mark.parametrize(
-    "key", ["fallbacks: [big]", "retry: {attempts: 3}", "breaker: {failures: 5}", "price: {input: 1}"]
-)
+@pytest.mark.parametrize("key", ["price: {input: 1}", "concurrency: 4"])
 def test_keys_nothing_implements_yet_are_refused(faults, folder, key):
     edit(main(folder), "provider: ollama", f"provider: ollama\n    {key}")
     assert faults(folder)[0].startswith(f"blueprint.yaml:8:5: Unknown key {key.split(':')[0]!r}.")

@@ -15,6 +15,7 @@ from agentkit.errors import ConfigurationError, ProviderError, StructuredOutputE
 from agentkit.events import EventBus, ModelCallFinished
 from agentkit.llm import GatewayChatModel, Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext
 from agentkit.llm.providers.scripted import ScriptedProvider
+from agentkit.llm.resilience import AttemptProvider
 from agentkit.testing import Script, Step, ToolUse, scripted_model
 from agentkit.weights import WeightsStore
 
@@ -186,8 +187,9 @@ def test_an_abandoned_synchronous_stream_stops_the_provider():
 async def test_the_total_timeout_is_a_retryable_provider_error():
     bus, seen = recorded()
     provider = Handmade("text", hang=True, timeout=0.05)
+    bounded = AttemptProvider(provider, timeouts=provider.config.timeouts, events=EventBus())
     with pytest.raises(ProviderError, match=r"not complete after 0\.05 s") as caught:
-        await GatewayChatModel(provider=provider, events=bus).ainvoke("x")
+        await GatewayChatModel(provider=bounded, events=bus).ainvoke("x")
     assert caught.value.is_retryable
     assert caught.value.provider == "handmade"
     assert provider.closed
@@ -292,7 +294,7 @@ async def test_a_provider_that_says_nothing_is_an_error():
 
 async def test_a_partial_answer_before_an_error_still_streams():
     parts = []
-    with pytest.raises(ProviderError, match="cut"):  # noqa: PT012 - the stream raises while it is read
+    with pytest.raises(ProviderError, match="cut"):
         async for chunk in scripted_model(
             Step("some text", error=ProviderError("cut", provider="s"))
         ).astream("x"):

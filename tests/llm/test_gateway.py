@@ -36,7 +36,7 @@ def test_unknown_names_list_the_valid_ones():
         UnknownNameError, match=r"Unknown provider 'olama'\. Did you mean 'ollama'\?"
     ) as caught:
         gateway().chat_model(LLMConfig("olama"))
-    assert caught.value.choices == ("auto", "local", "ollama", "scripted")
+    assert caught.value.choices == ("anthropic", "auto", "local", "ollama", "openai", "scripted", "vllm")
     with pytest.raises(UnknownNameError, match="Unknown model 'gpt'"):
         gateway().chat_model(LLMConfig("local", model="gpt"))
     with pytest.raises(UnknownNameError, match="Did you mean 'threads'"):
@@ -87,7 +87,7 @@ def test_loopback_is_recognised(url: str, expected: bool):
 
 
 async def chosen(one: LLMGateway, config: LLMConfig) -> tuple[str, str]:
-    provider = one.chat_model(config).provider
+    provider = one.chat_model(config).provider.unwrapped
     await provider.choose()
     return provider.name, provider.model
 

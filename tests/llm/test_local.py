@@ -14,6 +14,7 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 from pydantic import BaseModel
 
 from agentkit.errors import ProviderError
+from agentkit.events import ModelCallFinished
 from agentkit.llm import GatewayChatModel, LLMConfig, LLMGateway, LLMProvider, ProviderContext
 from agentkit.llm.providers._llama_server import servers
 from agentkit.llm.providers.local import LocalProvider
@@ -140,7 +141,8 @@ async def test_cancelling_frees_the_model_for_the_next_call(local_gateway: LLMGa
     await stream.aclose()
     async with asyncio.timeout(30):  # 4000 tokens would take minutes
         assert (await model.bind(max_tokens=4).ainvoke("Hi")).text
-    assert [event.status for event in events] == ["cancelled", "ok"]
+    finished = [event for event in events if isinstance(event, ModelCallFinished)]
+    assert [event.status for event in finished] == ["cancelled", "ok"]
 
 
 async def test_cancelling_while_the_prompt_is_read_frees_the_model_too(local_gateway: LLMGateway):
@@ -167,7 +169,7 @@ async def test_images_are_refused(local_gateway: LLMGateway):
 
 
 async def test_other_users_of_the_machine_are_kept_out(local_gateway: LLMGateway):
-    server = local_gateway.chat_model().provider._server
+    server = local_gateway.chat_model().provider.unwrapped._server
     async with httpx.AsyncClient(trust_env=False) as client:
         answer = await client.post(f"{server.url}/v1/chat/completions", json={"messages": []})
     assert answer.status_code == 401
@@ -177,7 +179,7 @@ async def test_one_server_serves_all_gateways(weights_store: WeightsStore, bus):
     small = LLMConfig("local", model="smollm2-135m-instruct", max_tokens=5, options=OPTIONS)
     one, two = (LLMGateway({"main": small}, events=bus, weights=weights_store) for _ in range(2))
     await asyncio.gather(one.chat_model().ainvoke("Hi"), two.chat_model().ainvoke("Hi"))
-    first, second = (gateway.chat_model().provider._server for gateway in (one, two))
+    first, second = (gateway.chat_model().provider.unwrapped._server for gateway in (one, two))
     assert first is second
     await one.aclose()
     assert (await two.chat_model().ainvoke("Hi")).text

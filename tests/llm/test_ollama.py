@@ -88,7 +88,7 @@ async def test_statuses_are_mapped(ollama, status: int, retryable: bool):
 async def test_an_error_inside_the_stream_is_raised_after_the_text(ollama):
     ollama.script = [[ollama.say("half"), {"error": "model crashed"}]]
     seen = []
-    with pytest.raises(ProviderError, match="model crashed"):  # noqa: PT012 - raises while it is read
+    with pytest.raises(ProviderError, match="model crashed"):
         async for chunk in provider(ollama.url).chat(PROMPT):
             seen.append(chunk.content)  # noqa: PERF401 - the loop raises
     assert seen == ["half"]

@@ -74,6 +74,7 @@ class Checker:
             message = "The blueprint has no agents: add files agents/NAME.yaml, or a list 'agents'."
             self.problems.append(self._tree.problem(message, ("agents",), key=True))
         self._providers_exist()
+        self._fallbacks_exist()
         self._supervisor_and_routing()
         self._names_differ(count)
         for index in range(count):
@@ -128,6 +129,15 @@ class Checker:
             provider = self._at(path)
             if isinstance(provider, str) and provider not in valid:
                 self._report(unknown_choice("provider", provider, valid), path)
+
+    def _fallbacks_exist(self) -> None:
+        for name in self._model_names():
+            for number, fallback in self._texts(("models", name, "fallbacks")):
+                path = ("models", name, "fallbacks", number)
+                if fallback == name:
+                    self._report(f"The model {name!r} cannot fall back to itself.", path)
+                elif fallback not in self._model_names():
+                    self._report(unknown_choice("model", fallback, self._model_names()), path)
 
     def _supervisor_and_routing(self) -> None:
         self._model(("supervisor", "model"))

@@ -1,8 +1,8 @@
 """From a checked blueprint to a compiled graph."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from agentkit.graphs.supervisor import build_supervisor
 from agentkit.llm.base import LLMConfig
 from agentkit.llm.chat_model import GatewayChatModel
 from agentkit.llm.gateway import LLMGateway
+from agentkit.llm.policies import BreakerPolicy, RetryPolicy, Timeouts
 from agentkit.prompts import Prompt
 from agentkit.rag.retriever import RAGRetriever
 from agentkit.rag.vector_store import PgVectorStore
@@ -84,10 +85,26 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     )
 
 
-def model_config(spec: ModelSpec) -> LLMConfig:
-    """The gateway's configuration for a model of a blueprint."""
-    values = spec.model_dump(exclude_none=True)
-    return LLMConfig(**values)
+def model_config(name: str, models: Mapping[str, ModelSpec]) -> LLMConfig:
+    """The gateway's configuration for a model of a blueprint, fallbacks included."""
+    spec = models[name]
+    fallbacks = tuple(_alone(models[fallback]) for fallback in spec.fallbacks)
+    return replace(_alone(spec), fallbacks=fallbacks, fallback_on=spec.fallback_on)
+
+
+def _alone(spec: ModelSpec) -> LLMConfig:
+    """The configuration without fallbacks: those of a fallback do not count."""
+    limits = Timeouts() if spec.timeout is None else Timeouts(**spec.timeout.model_dump())
+    return LLMConfig(
+        provider=spec.provider,
+        model=spec.model,
+        temperature=spec.temperature,
+        max_tokens=spec.max_tokens,
+        timeout=limits,
+        retry=RetryPolicy(**spec.retry.model_dump()),
+        breaker=BreakerPolicy(**spec.breaker.model_dump()),
+        options=spec.options,
+    )
 
 
 def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
@@ -107,7 +124,7 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
 
 
 def _model(name: str, blueprint: LoadedBlueprint, parts: Parts) -> GatewayChatModel:
-    return parts.gateway.chat_model(model_config(blueprint.spec.models[name]))
+    return parts.gateway.chat_model(model_config(name, blueprint.spec.models))
 
 
 def _retrieve(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Retrieve | None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from agentkit.errors import UnknownNameError
+from agentkit.llm.policies import DEFAULT_ON, Reason
 
 RESERVED_AGENT_NAMES = frozenset(
     {"supervisor", "none", "start", "end", "__start__", "__end__", "__interrupt__", "__error__"}
@@ -86,6 +87,38 @@ class ParameterSpec(_Section):
     description: str = Field(default="", description="What it changes.")
 
 
+class TimeoutSpec(_Section):
+    """How long one attempt may take, stage by stage."""
+
+    first_token: Duration | None = Field(default=None, description="Until the first word: 20s.")
+    idle: Duration | None = Field(default=None, description="Between two pieces after that: 15s.")
+    total: Duration | None = Field(default=None, description="Until the answer is complete: 60s.")
+
+
+def _total(value: object) -> object:
+    """A bare duration is the total."""
+    return {"total": value} if isinstance(value, str) else value
+
+
+def _or_duration(schema: dict[str, Any]) -> None:
+    schema["anyOf"].append({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
+
+
+class RetrySpec(_Section):
+    """How failed attempts are repeated: before the first word only, with full jitter."""
+
+    attempts: Annotated[Int, Field(ge=1, le=10)] = Field(default=3, description="Attempts in all; 1: never.")
+    base: Duration = Field(default=0.5, description="The first wait is below this; it doubles each time.")
+    cap: Duration = Field(default=8.0, description="No wait is longer.")
+
+
+class BreakerSpec(_Section):
+    """When a provider that keeps failing is left alone."""
+
+    failures: Annotated[Int, Field(ge=1)] = Field(default=5, description="Consecutive failures that open it.")
+    open_for: Duration = Field(default=30.0, description="How long until one probe is let through.")
+
+
 class ModelSpec(_Section):
     """One chat model the blueprint's agents can name."""
 
@@ -99,7 +132,19 @@ class ModelSpec(_Section):
     max_tokens: Annotated[Int, Field(ge=1)] | None = Field(
         default=None, description="Most tokens of one answer."
     )
-    timeout: Duration | None = Field(default=None, description="Longest one call may take: 30s, 500ms.")
+    timeout: Annotated[TimeoutSpec | None, BeforeValidator(_total)] = Field(
+        default=None,
+        description="Longest one attempt may take: 30s; or first_token, idle and total.",
+        json_schema_extra=_or_duration,
+    )
+    retry: RetrySpec = Field(default=RetrySpec(), description="How failed attempts are repeated.")
+    breaker: BreakerSpec = Field(default=BreakerSpec(), description="When the provider is left alone.")
+    fallbacks: tuple[Slug, ...] = Field(
+        default=(), description="Names under models, asked in turn when this one cannot answer."
+    )
+    fallback_on: tuple[Reason, ...] = Field(
+        default=DEFAULT_ON, description="For which failures the fallbacks are asked."
+    )
     options: Mapping[str, Any] = Field(
         default_factory=dict[str, Any], description="Passed to the provider as they are."
     )

@@ -15,7 +15,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from agentkit.events import DownloadProgressed, Event, IngestProgressed, StageStarted
+from agentkit.events import DownloadProgressed, Event, FellBack, IngestProgressed, StageStarted
 
 
 class Display:
@@ -38,6 +38,9 @@ class Display:
 
     def on_event(self, event: Event) -> None:
         """Sink for `EventBus.subscribe`."""
+        if isinstance(event, FellBack):
+            text = f"{event.from_model} could not answer ({event.reason}); asking {event.to_model}"
+            self._console.print(text, style="yellow", markup=False)
         if not self._enabled:
             return
         with self._lock:

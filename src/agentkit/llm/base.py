@@ -13,8 +13,10 @@ from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
+from pydantic import SecretStr
 
 from agentkit.errors import ConfigurationError, ProviderError
+from agentkit.llm.policies import DEFAULT_ON, BreakerPolicy, Reason, RetryPolicy, Timeouts
 from agentkit.weights import Progress, WeightsStore
 
 ToolSpec = dict[str, Any]
@@ -31,7 +33,12 @@ class LLMConfig:
         model: The provider's name for the model, or None for the provider's default.
         temperature: Randomness; 0 is as repeatable as the provider can be.
         max_tokens: Longest answer in tokens, or None for the provider's own limit.
-        timeout: Seconds one call may take in total, or None for no limit.
+        timeout: Limits of one attempt; a number is its total in seconds, None no limit.
+        retry: How often and how soon a failed attempt is repeated.
+        breaker: When the provider is left alone.
+        fallbacks: Models asked in turn when this one cannot answer; their own fallbacks
+            do not count.
+        fallback_on: Reasons for which they are asked.
         options: What only this provider understands; see the provider's docstring.
     """
 
@@ -39,16 +46,25 @@ class LLMConfig:
     model: str | None = None
     temperature: float = 0.0
     max_tokens: int | None = None
-    timeout: float | None = 300.0
+    timeout: Timeouts | float | None = Timeouts()  # noqa: RUF009 - frozen
+    retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - frozen
+    breaker: BreakerPolicy = BreakerPolicy()  # noqa: RUF009 - frozen
+    fallbacks: "tuple[LLMConfig, ...]" = ()
+    fallback_on: tuple[Reason, ...] = DEFAULT_ON
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
-        if self.timeout is not None and self.timeout <= 0:
+        if isinstance(self.timeout, int | float) and self.timeout <= 0:
             raise ConfigurationError(f"timeout must be positive, not {self.timeout}.")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ConfigurationError(f"max_tokens must be at least 1, not {self.max_tokens}.")
         if self.temperature < 0:
             raise ConfigurationError(f"temperature must not be negative, not {self.temperature}.")
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limits, whichever way they were given."""
+        return self.timeout if isinstance(self.timeout, Timeouts) else Timeouts(total=self.timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +75,21 @@ class ProviderContext:
         weights: Where local weights are kept.
         progress: Told about downloads, or None.
         ollama_base_url: Where Ollama is expected.
+        openai_api_key: OpenAI's key, or None.
+        openai_base_url: An OpenAI-compatible address instead of OpenAI's own, or None.
+        anthropic_api_key: Anthropic's key, or None.
+        anthropic_base_url: An address instead of Anthropic's own, or None.
+        vllm_base_url: Where vLLM serves its OpenAI-compatible API (`…/v1`), or None.
     """
 
     weights: WeightsStore
     progress: Progress | None = None
     ollama_base_url: str = "http://127.0.0.1:11434"
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    anthropic_api_key: SecretStr | None = None
+    anthropic_base_url: str | None = None
+    vllm_base_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +164,11 @@ class LLMProvider(ABC):
     @abstractmethod
     def model(self) -> str:
         """The model's name: from the configuration, or the provider's default."""
+
+    @property
+    def unwrapped(self) -> "LLMProvider":
+        """The provider itself, beneath retries, breaker and timeouts."""
+        return self
 
     @abstractmethod
     def chat(

@@ -20,7 +20,6 @@ from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus, ModelCallFinished, Status
 from agentkit.llm.base import LLMProvider, closing, has_content, merged
 from agentkit.llm.structured import schema_output
-from agentkit.llm.timeouts import total_timeout
 
 
 class GatewayChatModel(BaseChatModel):
@@ -145,8 +144,7 @@ class GatewayChatModel(BaseChatModel):
             await provider.start()
             record.begin()
             source = provider.chat(messages, tools=tools, stream=streaming, stop=stop or self.stop, **kwargs)
-            limited = total_timeout(source, provider.config.timeout, provider=provider.name)
-            async with closing(limited) as chunks:
+            async with closing(source) as chunks:
                 async for chunk in chunks:
                     record.note(chunk)
                     yield chunk

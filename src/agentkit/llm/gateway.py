@@ -1,13 +1,16 @@
 """The gateway: configured models by name, each a LangChain chat model."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from agentkit.errors import ConfigurationError, UnknownNameError
-from agentkit.events import EventBus
+from agentkit.events import CircuitChanged, EventBus
 from agentkit.llm.auto import AutoProvider
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ProviderContext
 from agentkit.llm.chat_model import GatewayChatModel
 from agentkit.llm.providers import PROVIDERS
+from agentkit.llm.resilience import CircuitBreaker, FallbackProvider, resilient_link
+from agentkit.llm.resilience.breaker import State
 from agentkit.registry import Registry
 from agentkit.weights import Progress, WeightsStore
 
@@ -22,6 +25,7 @@ class LLMGateway:
         ollama_base_url: Where Ollama is expected.
         progress: Told about downloads of weights, on the downloading thread.
         providers: Known providers; by default the built-in ones and installed plug-ins.
+        **access: Further fields of `ProviderContext`: keys and addresses of named providers.
     """
 
     def __init__(
@@ -33,11 +37,13 @@ class LLMGateway:
         ollama_base_url: str = "http://127.0.0.1:11434",
         progress: Progress | None = None,
         providers: Registry[type[LLMProvider]] = PROVIDERS,
+        **access: Any,
     ) -> None:
         self.models = dict(models)
         self._events = events
-        self._context = ProviderContext(weights, progress, ollama_base_url)
+        self._context = ProviderContext(weights, progress, ollama_base_url, **access)
         self._providers = providers
+        self._breakers: dict[tuple[object, ...], CircuitBreaker] = {}
         self._made: list[tuple[LLMConfig, GatewayChatModel]] = []
 
     def chat_model(self, model: str | LLMConfig = "main") -> GatewayChatModel:
@@ -50,7 +56,7 @@ class LLMGateway:
         for known, made in self._made:
             if known == config:
                 return made
-        chat_model = GatewayChatModel(provider=self._provider(config), events=self._events)
+        chat_model = GatewayChatModel(provider=self._chain(config), events=self._events)
         self._made.append((config, chat_model))
         return chat_model
 
@@ -76,6 +82,28 @@ class LLMGateway:
         if model not in self.models:
             raise UnknownNameError("model", model, self.models)
         return self.models[model]
+
+    def _chain(self, config: LLMConfig) -> LLMProvider:
+        """The model and its fallbacks, each retried, guarded and bounded in time."""
+        links = [self._link(link) for link in (config, *config.fallbacks)]
+        if len(links) == 1:
+            return links[0]
+        return FallbackProvider(links, events=self._events, on=config.fallback_on)
+
+    def _link(self, config: LLMConfig) -> LLMProvider:
+        provider = self._provider(config)
+        key = (config.provider, config.model, config.options.get("base_url"))
+        if key not in self._breakers:
+            self._breakers[key] = self._breaker(provider)
+        return resilient_link(provider, self._breakers[key], self._events)
+
+    def _breaker(self, provider: LLMProvider) -> CircuitBreaker:
+        policy = provider.config.breaker
+
+        def changed(state: State) -> None:
+            self._events.emit(CircuitChanged(provider.name, provider.model, state))
+
+        return CircuitBreaker(failures=policy.failures, open_for=policy.open_for, on_change=changed)
 
     def _provider(self, config: LLMConfig) -> LLMProvider:
         if config.provider == "auto":

@@ -11,8 +11,11 @@ PROVIDERS = Registry[type[LLMProvider]](
     "provider",
     group="agentkit.providers",
     table={
+        "anthropic": "agentkit.llm.providers.anthropic:AnthropicProvider",
         "local": "agentkit.llm.providers.local:LocalProvider",
         "ollama": "agentkit.llm.providers.ollama:OllamaProvider",
+        "openai": "agentkit.llm.providers.openai:OpenAIProvider",
         "scripted": "agentkit.llm.providers.scripted:ScriptedProvider",
+        "vllm": "agentkit.llm.providers.vllm:VLLMProvider",
     },
 )

@@ -1,0 +1,396 @@
+"""Providers whose model is a LangChain chat model over a vendor's SDK (OpenAI, Anthropic).
+
+One connection per event loop, one way of reading the stream, one mapping of errors. The
+SDKs' classes are told apart by what they carry (status, body, headers), not by name, so the
+mapping holds for every class of every release; the tests walk them all.
+"""
+
+import asyncio
+import importlib
+import math
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import ModuleType
+from typing import Any, ClassVar, cast
+
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGenerationChunk
+from pydantic import SecretStr
+
+from agentkit.errors import ConfigurationError, ProviderError, nearest
+from agentkit.extras import require
+from agentkit.llm._loops import PerLoop
+from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec, merged
+
+_CONNECT_SECONDS = 5.0
+_DESCRIBE_SECONDS = 10.0
+_KEPT_ALIVE = 20
+_EXCERPT = 500
+_SECRET_LENGTH = 8  # shorter ones, vLLM's EMPTY for one, are words and no secrets
+_ERRORS = range(400, 600)
+
+# Fields of the request that agentkit itself fills in; as options they would break the stream.
+_RESERVED = ("messages", "model", "n", "response_format", "stop", "stream", "stream_options", "tools")
+
+# Errors inside a stream come with status 200: their type or code says what they would have been.
+_STATUS_OF = {
+    "invalid_request_error": 400,
+    "context_length_exceeded": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "insufficient_quota": 429,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+_RETRYABLE_BELOW_500 = frozenset({408, 409, 429})
+_NOT_RETRYABLE_FROM_500 = frozenset({501, 505})
+# 429s that only money mends.
+_SPENT = frozenset({"insufficient_quota", "contract_spend_limit_reached", "enforced_spend_limit_reached"})
+
+_STOPPED = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What one event loop calls through.
+
+    Attributes:
+        model: LangChain's chat model.
+        client: The SDK's asynchronous client inside it.
+        http: The HTTP client inside that.
+    """
+
+    model: Any
+    client: Any
+    http: Any
+
+
+class _Connections(PerLoop[Connection]):
+    """Connections that may keep TLS sessions open, so they are closed with the provider."""
+
+    def get(self) -> Connection:
+        for loop in [loop for loop in self._made if loop.is_closed()]:
+            del self._made[loop]  # an open socket keeps its loop alive: weak keys are not enough
+        return super().get()
+
+    async def aclose(self) -> None:
+        """Close each connection on its own loop."""
+        made, here = list(self._made.items()), asyncio.get_running_loop()
+        self._made.clear()
+        for loop, connection in made:
+            if loop is here:
+                await connection.http.aclose()
+            elif loop.is_running():
+                closed = asyncio.run_coroutine_threadsafe(connection.http.aclose(), loop)
+                await asyncio.wrap_future(closed)
+
+
+class SDKProvider(LLMProvider):
+    """A model behind a vendor's SDK.
+
+    Options: `api_key` and `base_url` (before the context's); all others are fields of the
+    request as the vendor documents them.
+    """
+
+    sdk_name: ClassVar[str]
+    langchain_name: ClassVar[str]
+    extra: ClassVar[str]
+    title: ClassVar[str]
+    key_variable: ClassVar[str]
+    root_error: ClassVar[str]
+
+    def __init__(self, config: LLMConfig, context: ProviderContext) -> None:
+        super().__init__(config, context)
+        purpose = f"The provider {self.name!r}"
+        # LangChain's package brings the SDK.
+        self._langchain: ModuleType = require(self.langchain_name, extra=self.extra, purpose=purpose)
+        self._sdk: ModuleType = require(self.sdk_name, extra=self.extra, purpose=purpose)
+        options = dict(config.options)
+        key, url = options.pop("api_key", None), options.pop("base_url", None)
+        if refused := sorted(set(options) & set(_RESERVED)):
+            raise ConfigurationError(f"{self.name}: {', '.join(refused)} cannot be set as an option.")
+        self._options = options
+        self._key = self._api_key(key if key is None or isinstance(key, SecretStr) else SecretStr(str(key)))
+        self._url = str(url or self._base_url()).rstrip("/")
+        # The SDK's own HTTP library: httpx2 since openai 3 and anthropic 1, httpx before.
+        self._http: ModuleType = importlib.import_module(
+            self._sdk.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]
+        )
+        # The last four are LangChain's, for messages it cannot send and answers it cannot read.
+        ours = (getattr(self._sdk, self.root_error), self._http.HTTPError, OSError, EOFError)
+        self._errors = (*ours, ValueError, LookupError, TypeError, AttributeError)
+        self._connections = _Connections(self._connect)
+
+    @abstractmethod
+    def _configured_key(self) -> SecretStr | None:
+        """The key the context lends."""
+
+    @abstractmethod
+    def _base_url(self) -> str:
+        """The address when no option names one."""
+
+    @abstractmethod
+    def _build(self, http: Any, timeout: Any) -> tuple[Any, Any]:
+        """Make LangChain's model and the SDK client it uses, over `http`."""
+
+    @abstractmethod
+    def _request(
+        self, model: Any, tools: Sequence[ToolSpec] | None, options: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Keyword arguments of LangChain's `_astream`."""
+
+    @abstractmethod
+    def _astream(
+        self, model: Any, messages: list[BaseMessage], request: dict[str, Any]
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        """Run LangChain's own seam: `astream()` would open a second run inside ours."""
+
+    def _api_key(self, option: SecretStr | None) -> SecretStr:
+        key = option or self._configured_key()
+        if key is None or not key.get_secret_value().strip():
+            raise ConfigurationError(
+                f"The provider {self.name!r} needs an API key.",
+                hint=f"Set {self.key_variable}, or the model's option api_key.",
+            )
+        return key
+
+    def _connect(self) -> Connection:
+        # Plain HTTP is a neighbour, where a connect costs 0.1 ms and nothing is left open on a
+        # loop that goes away; over TLS a new connection costs two round trips more.
+        kept = _KEPT_ALIVE if self._url.startswith("https:") else 0
+        # Answers take as long as the call's own timeout allows: a read timeout would be reset by
+        # every keep-alive comment.
+        timeout = self._http.Timeout(None, connect=_CONNECT_SECONDS)
+        http = self._sdk.DefaultAsyncHttpxClient(
+            timeout=timeout,
+            limits=self._http.Limits(max_keepalive_connections=kept),
+            follow_redirects=False,  # nothing goes anywhere but to the address configured
+            trust_env=False,
+        )
+        model, client = self._build(http, timeout)
+        return Connection(model, client, http)
+
+    async def chat(
+        self,
+        messages: Sequence[BaseMessage],
+        *,
+        tools: Sequence[ToolSpec] | None = None,
+        stream: bool = True,
+        **options: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """Answer `messages`; see `LLMProvider.chat`."""
+        if not stream:
+            if chunk := await merged(self.chat(messages, tools=tools, **options)):
+                yield chunk
+            return
+        end = _End()
+        try:
+            model = self._connections.get().model
+            request = self._request(model, tools, options)
+            # Closed here and not when the garbage collector gets to it: closing hangs up.
+            async with aclosing(self._astream(model, list(messages), request)) as parts:
+                async for part in parts:
+                    yield end.note(part)
+        except self._errors as error:
+            raise self._mapped(error) from error
+        if end.reason is None:
+            raise self.error(
+                f"{self.title} at {self._url} ended the stream before the answer was complete.",
+                is_retryable=True,
+                hint=None if end.begun else "Nothing was said at all: is that the address of an API?",
+            )
+        yield end.chunk(self.model, self.name)
+
+    def _chosen(self, options: dict[str, Any]) -> dict[str, Any]:
+        """What the call, else the configuration, says about the answer; unset is left out."""
+        chosen = {
+            "max_tokens": options.get("max_tokens", self.config.max_tokens),
+            "stop": options.get("stop"),
+            "temperature": options.get("temperature", self.config.temperature),
+        }
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    def _mapped(self, error: Exception) -> ProviderError:
+        """Say once what any exception from below means."""
+        status, words = _status(error), _words(error)
+        text, key = _text(error) or type(error).__name__, self._key.get_secret_value()
+        text = (text.replace(key, "***") if len(key) >= _SECRET_LENGTH else text)[:_EXCERPT]
+        if status is not None:
+            return self.error(
+                f"{self.title} answered {status}: {text}",
+                status=status,
+                retry_after=_retry_after(error),
+                is_retryable=_retryable(status) and not words & _SPENT,
+                hint=self._hint(status),
+            )
+        names = {base.__name__ for base in type(error).__mro__}
+        if "APIConnectionError" in names or isinstance(error, (self._http.HTTPError, OSError, EOFError)):
+            cause = (error.__cause__ and error.__cause__.__cause__) or error.__cause__ or error
+            return self.error(
+                f"No connection to {self.title} at {self._url}, or it broke off: "
+                f"{type(cause).__name__} {cause}".strip(),
+                is_retryable=True,
+                hint="Is the address right, and does it answer?",
+            )
+        if isinstance(error, UnicodeError) or names & {"JSONDecodeError", "APIResponseValidationError"}:
+            return self.error(
+                f"{self.title} at {self._url} sent what is not valid JSON: {text}", is_retryable=True
+            )
+        # An error object in the stream of a kind not known, or a request for another attempt.
+        passing = type(error).__name__ == "RetryableError" or (
+            "APIError" in names and bool(getattr(error, "body", None))
+        )
+        return self.error(f"{self.title}: {text}", is_retryable=passing and not words & _SPENT)
+
+    def _hint(self, status: int) -> str | None:
+        match status:
+            case 401 | 403:
+                return f"Set {self.key_variable} to a key that may use {self.model}."
+            case 404:
+                return f"Check the model's name, {self.model!r}, and the address {self._url}."
+            case _:
+                return None
+
+    async def health_check(self) -> Health:
+        """Whether the API answers, takes the key and has the model."""
+        try:
+            names = await self.list_models()
+        except ProviderError as error:
+            return Health(ok=False, detail=str(error))
+        if self.model in names:
+            return Health(ok=True, detail=f"{self.model} at {self._url}")
+        guess = nearest(self.model, names)
+        detail = f"{self._url} has no model {self.model}."
+        return Health(ok=False, detail=f"{detail} Did you mean {guess}?" if guess else detail)
+
+    async def get_model_info(self) -> ModelInfo:
+        """Describe the model from the table LangChain ships; unknown names are taken to be able."""
+        profile = cast("dict[str, Any]", self._connections.get().model.profile or {})
+        return ModelInfo(
+            self.name,
+            self.model,
+            profile.get("max_input_tokens"),
+            native_tools=profile.get("tool_calling", True),
+            structured_output="native" if profile.get("structured_output", True) else "none",
+        )
+
+    async def list_models(self) -> list[str]:
+        """Names of the models the key may use."""
+        return await self._described(self._list())
+
+    async def _list(self) -> list[str]:
+        return sorted([str(entry.id) async for entry in self._connections.get().client.models.list()])
+
+    async def _described(self, answer: Any) -> Any:
+        try:
+            async with asyncio.timeout(_DESCRIBE_SECONDS):
+                return await answer
+        except TimeoutError as error:
+            raise self.error(f"{self._url} did not answer in time.", is_retryable=True) from error
+        except self._errors as error:
+            raise self._mapped(error) from error
+
+    async def aclose(self) -> None:
+        """Close idle connections. The provider may be used again."""
+        await self._connections.aclose()
+
+
+class _End:
+    """Gathers what belongs to the last chunk, which vendors spread over several."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.reason: str | None = None
+        self._called = False
+        self._usage: UsageMetadata | None = None
+        self._id: str | None = None
+
+    def note(self, part: ChatGenerationChunk) -> AIMessageChunk:
+        message = part.message
+        chunk = message if isinstance(message, AIMessageChunk) else AIMessageChunk(content=message.content)
+        said = {**cast("dict[str, Any]", chunk.response_metadata), **(part.generation_info or {})}
+        self.begun = True
+        self.reason = said.get("finish_reason") or said.get("stop_reason") or self.reason
+        self._called = self._called or bool(chunk.tool_call_chunks)
+        self._usage = chunk.usage_metadata or self._usage  # cumulative where it comes more than once
+        self._id = chunk.id or self._id
+        chunk.response_metadata, chunk.usage_metadata, chunk.chunk_position = {}, None, None
+        return chunk
+
+    def chunk(self, model: str, provider: str) -> AIMessageChunk:
+        reason = _STOPPED.get(self.reason or "", self.reason)
+        if self._called and reason == "stop":
+            reason = "tool_calls"  # OpenAI says "stop" after a call it was forced to make
+        # No prompt is empty: 0 means that the server did not say.
+        usage = self._usage if self._usage and self._usage["input_tokens"] > 0 else None
+        return AIMessageChunk(
+            content="",
+            id=self._id,
+            usage_metadata=usage,
+            response_metadata={"model_name": model, "model_provider": provider, "finish_reason": reason},
+            chunk_position="last",
+        )
+
+
+def _body(error: Exception) -> dict[str, Any]:
+    """The error object: OpenAI's SDK has unwrapped it, Anthropic's has not."""
+    body = getattr(error, "body", None)
+    if not isinstance(body, dict):
+        return {}
+    fields = cast("dict[str, Any]", body)
+    inner = fields.get("error")
+    return cast("dict[str, Any]", inner) if isinstance(inner, dict) else fields
+
+
+def _words(error: Exception) -> set[str]:
+    body = _body(error)
+    details = body.get("details")
+    inner = cast("dict[str, Any]", details).get("error_code") if isinstance(details, dict) else None
+    return {str(word) for word in (body.get("type"), body.get("code"), inner) if word is not None}
+
+
+def _status(error: Exception) -> int | None:
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int) and status in _ERRORS:
+        return status
+    for word in sorted(_words(error)):
+        if word.isdecimal() and int(word) in _ERRORS:  # vLLM gives the status as code
+            return int(word)
+    return next((_STATUS_OF[word] for word in sorted(_words(error)) if word in _STATUS_OF), None)
+
+
+def _text(error: Exception) -> str:
+    body = _body(error)
+    return str(body.get("message") or body.get("detail") or getattr(error, "message", None) or error)
+
+
+def _retryable(status: int) -> bool:
+    return status in _RETRYABLE_BELOW_500 or (status >= 500 and status not in _NOT_RETRYABLE_FROM_500)  # noqa: PLR2004
+
+
+def _retry_after(error: Exception) -> float | None:
+    """Seconds from `Retry-After`: a number, or a date (RFC 9110 §10.2.3)."""
+    value = getattr(getattr(error, "response", None), "headers", {}).get("retry-after")
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None

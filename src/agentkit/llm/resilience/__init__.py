@@ -1,0 +1,30 @@
+"""Failures survived: wrappers that are providers themselves, and so stack.
+
+From the outside in: a chain of fallbacks; each link retried; each attempt let through by
+the circuit breaker, bounded in time and reported. `resilient_link` builds one link.
+"""
+
+from agentkit.events import EventBus
+from agentkit.llm.base import LLMProvider
+from agentkit.llm.resilience.attempt import AttemptProvider
+from agentkit.llm.resilience.breaker import CircuitBreaker
+from agentkit.llm.resilience.fallback import FallbackProvider
+from agentkit.llm.resilience.guard import BreakerProvider
+from agentkit.llm.resilience.retry import RetryProvider
+
+
+def resilient_link(provider: LLMProvider, breaker: CircuitBreaker, events: EventBus) -> LLMProvider:
+    """Wrap a provider as its configuration says: retry(breaker(attempt(provider)))."""
+    config = provider.config
+    attempt = AttemptProvider(provider, timeouts=config.timeouts, events=events)
+    return RetryProvider(BreakerProvider(attempt, breaker), config.retry, events=events)
+
+
+__all__ = [
+    "AttemptProvider",
+    "BreakerProvider",
+    "CircuitBreaker",
+    "FallbackProvider",
+    "RetryProvider",
+    "resilient_link",
+]
