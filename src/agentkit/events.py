@@ -34,6 +34,7 @@ class ModelCallFinished(Event):
         input_tokens: Tokens read, or None when the provider did not say.
         output_tokens: Tokens written, or None when the provider did not say.
         error_type: Class name of the error, or an empty string.
+        cost_usd: US dollars, or None when the price or the usage is unknown.
         usage_estimated: Whether the token counts are the provider's estimate.
     """
 
@@ -48,6 +49,7 @@ class ModelCallFinished(Event):
     output_tokens: int | None = None
     error_type: str = ""
     usage_estimated: bool = False
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from agentkit.context import RunContext
 from agentkit.errors import ProviderError
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.state import Source
-from agentkit.services.chat import ChatService, Usage
+from agentkit.services.chat import ChatService
+from agentkit.services.usage import Usage
 from agentkit.testing import ToolUse, scripted_model
 
 

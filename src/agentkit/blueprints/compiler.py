@@ -24,7 +24,7 @@ from agentkit.graphs.supervisor import build_supervisor
 from agentkit.llm.base import LLMConfig
 from agentkit.llm.chat_model import GatewayChatModel
 from agentkit.llm.gateway import LLMGateway
-from agentkit.llm.policies import BreakerPolicy, RetryPolicy, Timeouts
+from agentkit.llm.policies import BreakerPolicy, Price, RetryPolicy, Timeouts
 from agentkit.prompts import Prompt
 from agentkit.rag.retriever import RAGRetriever
 from agentkit.rag.vector_store import PgVectorStore
@@ -103,6 +103,7 @@ def _alone(spec: ModelSpec) -> LLMConfig:
         timeout=limits,
         retry=RetryPolicy(**spec.retry.model_dump()),
         breaker=BreakerPolicy(**spec.breaker.model_dump()),
+        price=None if spec.price is None else Price(**spec.price.model_dump()),
         options=spec.options,
     )
 

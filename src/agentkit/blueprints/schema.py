@@ -119,6 +119,16 @@ class BreakerSpec(_Section):
     open_for: Duration = Field(default=30.0, description="How long until one probe is let through.")
 
 
+class PriceSpec(_Section):
+    """What a model costs, in US dollars per million tokens."""
+
+    input: Annotated[Float, Field(ge=0)] = Field(description="Tokens read.")
+    output: Annotated[Float, Field(ge=0)] = Field(description="Tokens written.")
+    cache_read: Annotated[Float, Field(ge=0)] | None = Field(
+        default=None, description="Tokens read from the provider's cache; as much as the others if absent."
+    )
+
+
 class ModelSpec(_Section):
     """One chat model the blueprint's agents can name."""
 
@@ -144,6 +154,9 @@ class ModelSpec(_Section):
     )
     fallback_on: tuple[Reason, ...] = Field(
         default=DEFAULT_ON, description="For which failures the fallbacks are asked."
+    )
+    price: PriceSpec | None = Field(
+        default=None, description="What it costs; for OpenAI and Anthropic the price list knows, if absent."
     )
     options: Mapping[str, Any] = Field(
         default_factory=dict[str, Any], description="Passed to the provider as they are."

@@ -16,7 +16,7 @@ from langchain_core.messages.ai import UsageMetadata
 from pydantic import SecretStr
 
 from agentkit.errors import ConfigurationError, ProviderError
-from agentkit.llm.policies import DEFAULT_ON, BreakerPolicy, Reason, RetryPolicy, Timeouts
+from agentkit.llm.policies import DEFAULT_ON, BreakerPolicy, Price, Reason, RetryPolicy, Timeouts
 from agentkit.weights import Progress, WeightsStore
 
 ToolSpec = dict[str, Any]
@@ -39,6 +39,7 @@ class LLMConfig:
         fallbacks: Models asked in turn when this one cannot answer; their own fallbacks
             do not count.
         fallback_on: Reasons for which they are asked.
+        price: What it costs, over the price list; None asks the list.
         options: What only this provider understands; see the provider's docstring.
     """
 
@@ -51,6 +52,7 @@ class LLMConfig:
     breaker: BreakerPolicy = BreakerPolicy()  # noqa: RUF009 - frozen
     fallbacks: "tuple[LLMConfig, ...]" = ()
     fallback_on: tuple[Reason, ...] = DEFAULT_ON
+    price: Price | None = None
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:

@@ -214,6 +214,7 @@ class _CallRecord:
     __slots__ = (
         "_agent",
         "_began",
+        "_cost",
         "_estimated",
         "_first",
         "_model",
@@ -231,6 +232,7 @@ class _CallRecord:
         self._streaming = streaming
         self._usage: Mapping[str, Any] = {}
         self._estimated = False
+        self._cost: float | None = None
         self._first: float | None = None
         self.status: Status = "cancelled"
         self.error_type = ""
@@ -250,6 +252,7 @@ class _CallRecord:
             self._provider = chunk.response_metadata.get("model_provider", self._provider)
             self._model = chunk.response_metadata.get("model_name", self._model)
             self._estimated = bool(chunk.response_metadata.get("usage_estimated"))
+            self._cost = chunk.response_metadata.get("cost_usd")
 
     def finished(self) -> ModelCallFinished:
         return ModelCallFinished(
@@ -264,6 +267,7 @@ class _CallRecord:
             output_tokens=self._usage.get("output_tokens"),
             error_type=self.error_type,
             usage_estimated=self._estimated,
+            cost_usd=self._cost,
         )
 
 

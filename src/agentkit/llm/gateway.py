@@ -8,6 +8,7 @@ from agentkit.events import CircuitChanged, EventBus
 from agentkit.llm.auto import AutoProvider
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ProviderContext
 from agentkit.llm.chat_model import GatewayChatModel
+from agentkit.llm.pricing import PricedProvider
 from agentkit.llm.providers import PROVIDERS
 from agentkit.llm.resilience import CircuitBreaker, FallbackProvider, resilient_link
 from agentkit.llm.resilience.breaker import State
@@ -95,7 +96,7 @@ class LLMGateway:
         key = (config.provider, config.model, config.options.get("base_url"))
         if key not in self._breakers:
             self._breakers[key] = self._breaker(provider)
-        return resilient_link(provider, self._breakers[key], self._events)
+        return resilient_link(PricedProvider(provider), self._breakers[key], self._events)
 
     def _breaker(self, provider: LLMProvider) -> CircuitBreaker:
         policy = provider.config.breaker

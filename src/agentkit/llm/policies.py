@@ -76,3 +76,22 @@ class BreakerPolicy:
     def __post_init__(self) -> None:
         if self.failures < 1 or self.open_for <= 0:
             raise ConfigurationError("breaker.failures must be at least 1 and breaker.open_for positive.")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs, in US dollars per million tokens.
+
+    Attributes:
+        input: Tokens read.
+        output: Tokens written.
+        cache_read: Tokens read from the provider's cache; None: as much as the others.
+    """
+
+    input: float
+    output: float
+    cache_read: float | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.input, self.output, self.cache_read or 0.0) < 0:
+            raise ConfigurationError("A price must not be negative.")

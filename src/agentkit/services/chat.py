@@ -5,22 +5,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 from uuid import uuid4
 
-from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 
 from agentkit.context import RunContext
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.state import RouteDecision, Source
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens and money of one turn, routing included; None where a provider did not say."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_usd: float | None = None
+from agentkit.services.usage import Usage, UsageCounter
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +108,7 @@ class ChatService:
         """
         context = context or RunContext()
         thread_id = thread_id or uuid4().hex
-        counter = UsageMetadataCallbackHandler()
+        counter = UsageCounter()
         config: RunnableConfig = {
             "configurable": {"thread_id": thread_id},
             "callbacks": [counter],
@@ -135,7 +126,7 @@ class ChatService:
         async for namespace, mode, part in parts:
             for event in _events(turn, cast("tuple[str, ...]", namespace), cast("str", mode), part):
                 yield event
-        usage = _usage(counter)
+        usage = counter.usage
         yield ChatEvent("usage", usage)
         answer = Answer(
             answer="\n\n".join(turn.answers),
@@ -191,12 +182,3 @@ def _tool_events(turn: _Turn, message: BaseMessage) -> list[ChatEvent]:
     records = [ToolCallRecord(call["id"] or "", call["name"], call["args"]) for call in calls]
     turn.tool_calls.update({record.id: record for record in records})
     return [ChatEvent("tool_call", record) for record in records]
-
-
-def _usage(counter: UsageMetadataCallbackHandler) -> Usage:
-    totals = list(counter.usage_metadata.values())
-    if not totals:
-        return Usage()
-    return Usage(
-        sum(total["input_tokens"] for total in totals), sum(total["output_tokens"] for total in totals)
-    )
