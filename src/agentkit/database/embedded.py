@@ -115,10 +115,14 @@ class EmbeddedPostgres:
         with self._transition():
             return self._stop_if_unused()
 
-    def watch(self) -> None:
-        """Wait until no process uses the server, then stop it: the body of the watchdog process."""
-        if not self._watchdog.acquire(blocking=False):
-            return  # another watchdog is on duty
+    def watch(self, lock: int) -> None:
+        """Wait until no process uses the server, then stop it: the body of the watchdog process.
+
+        Args:
+            lock: Inherited descriptor of the watchdog's lock, held since before the process
+                began, so that there is never a second watchdog.
+        """
+        self._watchdog.adopt(lock)
         while True:
             with FileLock(self._users.path):
                 pass
@@ -131,17 +135,31 @@ class EmbeddedPostgres:
 
     def _stop_if_unused(self) -> bool:
         alone = FileLock(self._users.path)
-        while not alone.acquire(blocking=False):
-            other = FileLock(self._users.path)
-            if other.acquire(shared=True, blocking=False):
-                other.release()
-                return False
-            time.sleep(0.001)  # nobody shares it: the watchdog has it for the moment it takes to look
+        if not self._take_alone(alone):
+            return False
         try:
             _stop(self.directory)
         finally:
             alone.release()
         return True
+
+    def _take_alone(self, alone: FileLock) -> bool:
+        """Take the users' lock exclusively, unless somebody uses the server.
+
+        A refusal may only mean that the watchdog has the lock for the moment it takes to
+        look. Then it waits for the transition, which the caller holds, so it can be in the
+        way once: the second answer counts.
+        """
+        for _ in range(2):
+            while not alone.acquire(blocking=False):
+                other = FileLock(self._users.path)
+                if other.acquire(shared=True, blocking=False):
+                    other.release()
+                    break
+                time.sleep(0.001)
+            else:
+                return True
+        return False
 
     def _transition(self) -> FileLock:
         """Only one process at a time starts or stops the server."""
@@ -150,15 +168,18 @@ class EmbeddedPostgres:
     def _ensure_watched(self) -> None:
         if not self._watchdog.acquire(blocking=False):
             return
-        self._watchdog.release()
-        _watchdogs[self.directory] = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "agentkit.database.watchdog", str(self.directory)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C in the terminal is not meant for it
-            cwd="/",
-        )
+        lock = str(self._watchdog.descriptor)
+        try:
+            _watchdogs[self.directory] = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "agentkit.database.watchdog", str(self.directory), lock],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C in the terminal is not meant for it
+                pass_fds=[int(lock)],
+            )
+        finally:
+            self._watchdog.release()  # the child has it now
 
     def __enter__(self) -> Self:
         self.start()

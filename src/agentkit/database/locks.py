@@ -33,6 +33,16 @@ class FileLock:
         self._descriptor = descriptor
         return True
 
+    @property
+    def descriptor(self) -> int | None:
+        """Descriptor the lock is held through, or None; a child that inherits it holds the lock."""
+        return self._descriptor
+
+    def adopt(self, descriptor: int) -> None:
+        """Take over a held lock through a descriptor inherited from the parent process."""
+        os.set_inheritable(descriptor, False)
+        self._descriptor = descriptor
+
     def release(self) -> None:
         """Let go; harmless when the lock is not held."""
         descriptor, self._descriptor = self._descriptor, None
