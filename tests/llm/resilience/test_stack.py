@@ -85,7 +85,7 @@ async def test_a_storm_reaches_the_fallback_and_the_primary_again() -> None:
                 yield chunk
 
     primary, backup = Moody(["primary"], name="a"), Flaky(["backup"], name="b")
-    period = 0.2
+    period = 0.6  # seconds: longer than 50 calls take on a busy machine, or a second probe were due
     config = LLMConfig(
         "a",
         model="a-1",
