@@ -12,9 +12,10 @@
     │   └── MissingExtraError         .package, .extra: the pip command is in the text
     ├── ProviderError                 a model provider failed: .provider .status .retry_after .is_retryable
     │   ├── CircuitOpenError          not tried: it failed too often; .retry_in seconds
-    │   ├── ProviderTimeoutError      .kind: first_token, idle or total
+    │   ├── ProviderTimeoutError      .kind: connect, queue, first_token, idle or total
     │   ├── StreamInterruptedError    it broke off in mid-answer: .partial is the text so far
     │   └── ScriptError               the scripted model met a call its script does not have
+    ├── BudgetExceededError           not tried: .limit is spent; .spent, .allowed
     ├── StructuredOutputError         the model's answer does not fit the schema asked for
     ├── WeightsError                  model weights are missing, corrupted or cannot be fetched
     ├── DatabaseError                 PostgreSQL is unreachable, too old or refused
@@ -204,7 +205,7 @@ class ProviderTimeoutError(ProviderError):
         message: str,
         *,
         provider: str,
-        kind: Literal["first_token", "idle", "total"],
+        kind: Literal["connect", "queue", "first_token", "idle", "total"],
         hint: str | None = None,
     ) -> None:
         super().__init__(message, provider=provider, is_retryable=True, hint=hint)
@@ -231,6 +232,33 @@ class ScriptError(ProviderError):
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, provider="scripted", hint=hint)
+
+
+class BudgetExceededError(AgentKitError):
+    """A run has spent what it may; the next model call was not made.
+
+    Args:
+        message: What is spent, in one sentence.
+        limit: Which limit: `tokens`, `cost_usd` or `model_calls`.
+        spent: How much of it is, or None when that is unknown.
+        allowed: The limit itself.
+    """
+
+    code = "budget_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: Literal["tokens", "cost_usd", "model_calls"],
+        spent: float | None,
+        allowed: float,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
+        self.spent = spent
+        self.allowed = allowed
 
 
 class StructuredOutputError(AgentKitError):

@@ -103,6 +103,21 @@ class CircuitChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CacheLooked(Event):
+    """A model with a response cache was asked; a hit makes no request and costs nothing.
+
+    Attributes:
+        provider: Who would have answered.
+        model: With which model.
+        outcome: `error` when the cache itself could not be read or written.
+    """
+
+    provider: str
+    model: str
+    outcome: Literal["hit", "miss", "error"]
+
+
+@dataclass(frozen=True, slots=True)
 class RouteDecided(Event):
     """The supervisor chose who answers.
 

@@ -21,7 +21,9 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 from yaml import YAMLError
 
-from agentkit.errors import Problem, SettingsError, nearest
+from agentkit.blueprints.fields import ModuleName
+from agentkit.blueprints.models import ModelSpec
+from agentkit.errors import Problem, SettingsError, UnknownNameError, nearest
 
 PREFIX = "AGENTKIT_"
 CONFIG_FILE = "agentkit.yaml"
@@ -61,14 +63,20 @@ class EmbeddingSettings(_Section):
     model: str | None = Field(default=None, description="Embedding model; None for the provider's default.")
 
 
-class ModelSettings(_Section):
-    """One entry of `models`: what `kit.gateway.chat_model(NAME)` talks to."""
+class CacheSettings(_Section):
+    """`AGENTKIT_CACHE__*`: where models with a `cache` keep their answers."""
 
-    provider: str = "auto"
-    model: str | None = None
-    temperature: float = Field(default=0.0, ge=0, le=2)
-    max_tokens: int | None = Field(default=None, gt=0)
-    timeout: float = Field(default=300.0, gt=0, description="Seconds one call may take altogether.")
+    store: Literal["postgres", "redis", "memory"] | None = Field(
+        default=None, description="Unset: Redis if `redis_url` is set, else PostgreSQL."
+    )
+
+
+class SecuritySettings(_Section):
+    """`AGENTKIT_SECURITY__*`."""
+
+    allowed_modules: tuple[ModuleName, ...] = Field(
+        default=(), description="Modules that a model's `use` may be taken from."
+    )
 
 
 def _key(variable: str, description: str) -> Any:
@@ -107,9 +115,14 @@ class Settings(BaseSettings):
     vllm: VllmSettings = VllmSettings()
     openai_api_key: SecretStr | None = _key("OPENAI_API_KEY", "Key for the provider `openai`.")
     anthropic_api_key: SecretStr | None = _key("ANTHROPIC_API_KEY", "Key for the provider `anthropic`.")
-    models: dict[str, ModelSettings] = Field(
-        default_factory=lambda: {"main": ModelSettings()}, description="Chat models by name."
+    models: dict[str, ModelSpec] = Field(
+        default_factory=lambda: {"main": ModelSpec()}, description="Chat models by name, as in a blueprint."
     )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis through which replicas share circuit breakers; unset: each has its own."
+    )
+    cache: CacheSettings = CacheSettings()
+    security: SecuritySettings = SecuritySettings()
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     log_format: Literal["console", "json"] = "console"
 
@@ -117,6 +130,17 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser().resolve() if value is not None else None
+
+    @field_validator("models", mode="after")
+    @classmethod
+    def _fallbacks_exist(cls, models: dict[str, ModelSpec]) -> dict[str, ModelSpec]:
+        for name, model in models.items():
+            for fallback in model.fallbacks:
+                if fallback == name:
+                    raise ValueError(f"the model {name!r} cannot fall back to itself.")
+                if fallback not in models:
+                    raise ValueError(UnknownNameError("model", fallback, models).message)
+        return models
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -190,7 +214,9 @@ def _valid_keys(path: list[str]) -> list[str]:
         "embeddings": EmbeddingSettings,
         "ollama": OllamaSettings,
         "vllm": VllmSettings,
-        "models": ModelSettings,
+        "models": ModelSpec,
+        "cache": CacheSettings,
+        "security": SecuritySettings,
     }
     if path:
         model = sections.get(path[0], Settings)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from agentkit import portal
+from agentkit.blueprints.llm_config import model_config
 from agentkit.events import DownloadProgressed, EventBus, IngestProgressed, StageStarted
-from agentkit.llm.base import LLMConfig
 from agentkit.llm.gateway import LLMGateway
 from agentkit.llm.providers import PROVIDERS
 from agentkit.observability.logging import log_event
@@ -64,7 +64,10 @@ class Kit:
         self.prompts = PromptManager(search_path("prompts", settings.prompts_dir))
         self.weights = WeightsStore(settings.data_dir / "models")
         self.gateway = LLMGateway(
-            {name: LLMConfig(**model.model_dump()) for name, model in settings.models.items()},
+            {
+                name: model_config(name, settings.models, allowed_modules=settings.security.allowed_modules)
+                for name in settings.models
+            },
             events=events,
             weights=self.weights,
             ollama_base_url=settings.ollama.base_url,

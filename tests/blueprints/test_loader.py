@@ -90,8 +90,8 @@ agents/writer.yaml:4:8: Unknown model 'bigg'. Did you mean 'big'? Valid: big, ma
 agents/writer.yaml:5:39: Unknown version of the prompt 'agents/writer' '7'. Valid: 1, 2.
 """.format(
         more="models, name, parameters, routing, runtime, security, supervisor.",
-        model_keys="Valid: breaker, fallback_on, fallbacks, max_tokens, model, options, price, provider, "
-        "retry, temperature, timeout.",
+        model_keys="Valid: breaker, cache, concurrency, fallback_on, fallbacks, max_tokens, model, options, "
+        "price, provider, retry, temperature, timeout, tool_calls, use.",
         durations="500ms, 30s, 2m or 1h.",
         keys=keys,
         prompts="Valid: agents/writer, retrieval, routing, supervisor.",
@@ -112,7 +112,7 @@ def test_error_text_has_the_line_and_a_pointer(check, folder):
     )
 
 
-@pytest.mark.parametrize("key", ["budget: {cost: 1}", "concurrency: 4"])
+@pytest.mark.parametrize("key", ["budget: {cost: 1}", "replicas: 4"])
 def test_keys_nothing_implements_yet_are_refused(faults, folder, key):
     edit(main(folder), "provider: ollama", f"provider: ollama\n    {key}")
     assert faults(folder)[0].startswith(f"blueprint.yaml:8:5: Unknown key {key.split(':')[0]!r}.")

@@ -1,7 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
-from agentkit.blueprints.schema import Blueprint, ModelSpec, parse_duration
+from agentkit.blueprints.fields import parse_duration
+from agentkit.blueprints.models import ModelSpec
+from agentkit.blueprints.schema import Blueprint
 from agentkit.errors import UnknownNameError
 
 

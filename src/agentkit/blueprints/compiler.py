@@ -1,8 +1,8 @@
 """From a checked blueprint to a compiled graph."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, cast
 
@@ -10,8 +10,9 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from agentkit.blueprints.llm_config import model_config
 from agentkit.blueprints.loader import LoadedBlueprint
-from agentkit.blueprints.schema import AgentSpec, ModelSpec, PromptRef, ToolSpec
+from agentkit.blueprints.schema import AgentSpec, PromptRef, ToolSpec
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
@@ -21,10 +22,8 @@ from agentkit.graphs.nodes import Retrieve
 from agentkit.graphs.routing import AgentCard, LLMRouting, Routing, RoutingStrategy, SemanticRouting
 from agentkit.graphs.routing.base import listing
 from agentkit.graphs.supervisor import build_supervisor
-from agentkit.llm.base import LLMConfig
 from agentkit.llm.chat_model import GatewayChatModel
 from agentkit.llm.gateway import LLMGateway
-from agentkit.llm.policies import BreakerPolicy, Price, RetryPolicy, Timeouts
 from agentkit.prompts import Prompt
 from agentkit.rag.retriever import RAGRetriever
 from agentkit.rag.vector_store import PgVectorStore
@@ -85,29 +84,6 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     )
 
 
-def model_config(name: str, models: Mapping[str, ModelSpec]) -> LLMConfig:
-    """The gateway's configuration for a model of a blueprint, fallbacks included."""
-    spec = models[name]
-    fallbacks = tuple(_alone(models[fallback]) for fallback in spec.fallbacks)
-    return replace(_alone(spec), fallbacks=fallbacks, fallback_on=spec.fallback_on)
-
-
-def _alone(spec: ModelSpec) -> LLMConfig:
-    """The configuration without fallbacks: those of a fallback do not count."""
-    limits = Timeouts() if spec.timeout is None else Timeouts(**spec.timeout.model_dump())
-    return LLMConfig(
-        provider=spec.provider,
-        model=spec.model,
-        temperature=spec.temperature,
-        max_tokens=spec.max_tokens,
-        timeout=limits,
-        retry=RetryPolicy(**spec.retry.model_dump()),
-        breaker=BreakerPolicy(**spec.breaker.model_dump()),
-        price=None if spec.price is None else Price(**spec.price.model_dump()),
-        options=spec.options,
-    )
-
-
 def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     return build_agent(
         name=agent.name,
@@ -125,7 +101,9 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
 
 
 def _model(name: str, blueprint: LoadedBlueprint, parts: Parts) -> GatewayChatModel:
-    return parts.gateway.chat_model(model_config(name, blueprint.spec.models))
+    spec = blueprint.spec
+    config = model_config(name, spec.models, allowed_modules=spec.security.allowed_modules)
+    return parts.gateway.chat_model(config)
 
 
 def _retrieve(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Retrieve | None:

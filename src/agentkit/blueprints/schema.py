@@ -5,80 +5,34 @@ docs/blueprint.schema.json is generated from these models; docs/blueprints.md ex
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from agentkit.blueprints.fields import SLUG, Float, Int, ModuleName, Reference, Scalar, Section, Slug, Text
+from agentkit.blueprints.models import ModelSpec
 from agentkit.errors import UnknownNameError
-from agentkit.llm.policies import DEFAULT_ON, Reason
 
 RESERVED_AGENT_NAMES = frozenset(
     {"supervisor", "none", "start", "end", "__start__", "__end__", "__interrupt__", "__error__"}
 )
 """Names the graph or the routing answer uses itself."""
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def parse_duration(value: object) -> float:
-    """Return the seconds of a duration like `500ms`, `30s`, `2m` or `1h`.
-
-    Raises:
-        ValueError: It is not a duration, or it is zero.
-    """
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    seconds = float(match.group(1)) * _SECONDS[match.group(2)] if match else 0.0
-    if not seconds:
-        raise ValueError("must be a duration with a unit, longer than zero: 500ms, 30s, 2m or 1h.")
-    return seconds
-
-
-def _not_boolean(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not a boolean.")  # noqa: TRY004 - pydantic's protocol
-    return value
-
-
-def _scalar(value: object) -> object:
-    if isinstance(value, (str, int, float)):
-        return value
-    raise ValueError("must be text, a number, true or false.")
-
 
 def _agent_name(value: str) -> str:
     if value in RESERVED_AGENT_NAMES:
         raise ValueError(f"the name {value!r} is reserved; choose another for the agent.")
-    if not re.fullmatch(_SLUG, value):
+    if not re.fullmatch(SLUG, value):
         raise ValueError("must be lower-case letters, digits, - and _, starting with a letter.")
     return value
 
 
-_SLUG = r"^[a-z][a-z0-9_-]{0,62}$"
-Slug = Annotated[str, Field(pattern=_SLUG)]
 AgentName = Annotated[
     str, BeforeValidator(lambda value: _agent_name(value) if isinstance(value, str) else value)
 ]
-Duration = Annotated[
-    float,
-    BeforeValidator(parse_duration),
-    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"}),
-]
-Int = Annotated[int, BeforeValidator(_not_boolean)]
-Float = Annotated[float, BeforeValidator(_not_boolean), Field(allow_inf_nan=False)]
-Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
-Scalar = Annotated[
-    object, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
-]
 
 
-class _Section(BaseModel):
-    """A mapping of the blueprint: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ParameterSpec(_Section):
+class ParameterSpec(Section):
     """A value the caller may set; `${param:NAME}` stands for it anywhere in the blueprint."""
 
     default: Scalar | None = Field(
@@ -87,83 +41,7 @@ class ParameterSpec(_Section):
     description: str = Field(default="", description="What it changes.")
 
 
-class TimeoutSpec(_Section):
-    """How long one attempt may take, stage by stage."""
-
-    first_token: Duration | None = Field(default=None, description="Until the first word: 20s.")
-    idle: Duration | None = Field(default=None, description="Between two pieces after that: 15s.")
-    total: Duration | None = Field(default=None, description="Until the answer is complete: 60s.")
-
-
-def _total(value: object) -> object:
-    """A bare duration is the total."""
-    return {"total": value} if isinstance(value, str) else value
-
-
-def _or_duration(schema: dict[str, Any]) -> None:
-    schema["anyOf"].append({"type": "string", "pattern": f"^{_DURATION.pattern}$"})
-
-
-class RetrySpec(_Section):
-    """How failed attempts are repeated: before the first word only, with full jitter."""
-
-    attempts: Annotated[Int, Field(ge=1, le=10)] = Field(default=3, description="Attempts in all; 1: never.")
-    base: Duration = Field(default=0.5, description="The first wait is below this; it doubles each time.")
-    cap: Duration = Field(default=8.0, description="No wait is longer.")
-
-
-class BreakerSpec(_Section):
-    """When a provider that keeps failing is left alone."""
-
-    failures: Annotated[Int, Field(ge=1)] = Field(default=5, description="Consecutive failures that open it.")
-    open_for: Duration = Field(default=30.0, description="How long until one probe is let through.")
-
-
-class PriceSpec(_Section):
-    """What a model costs, in US dollars per million tokens."""
-
-    input: Annotated[Float, Field(ge=0)] = Field(description="Tokens read.")
-    output: Annotated[Float, Field(ge=0)] = Field(description="Tokens written.")
-    cache_read: Annotated[Float, Field(ge=0)] | None = Field(
-        default=None, description="Tokens read from the provider's cache; as much as the others if absent."
-    )
-
-
-class ModelSpec(_Section):
-    """One chat model the blueprint's agents can name."""
-
-    provider: Text = Field(
-        default="auto", description="auto, local, ollama, scripted or a registered provider."
-    )
-    model: Text | None = Field(default=None, description="Name at the provider; its default model if absent.")
-    temperature: Annotated[Float, Field(ge=0, le=2)] = Field(
-        default=0.0, description="0 repeats itself, 2 is wild."
-    )
-    max_tokens: Annotated[Int, Field(ge=1)] | None = Field(
-        default=None, description="Most tokens of one answer."
-    )
-    timeout: Annotated[TimeoutSpec | None, BeforeValidator(_total)] = Field(
-        default=None,
-        description="Longest one attempt may take: 30s; or first_token, idle and total.",
-        json_schema_extra=_or_duration,
-    )
-    retry: RetrySpec = Field(default=RetrySpec(), description="How failed attempts are repeated.")
-    breaker: BreakerSpec = Field(default=BreakerSpec(), description="When the provider is left alone.")
-    fallbacks: tuple[Slug, ...] = Field(
-        default=(), description="Names under models, asked in turn when this one cannot answer."
-    )
-    fallback_on: tuple[Reason, ...] = Field(
-        default=DEFAULT_ON, description="For which failures the fallbacks are asked."
-    )
-    price: PriceSpec | None = Field(
-        default=None, description="What it costs; for OpenAI and Anthropic the price list knows, if absent."
-    )
-    options: Mapping[str, Any] = Field(
-        default_factory=dict[str, Any], description="Passed to the provider as they are."
-    )
-
-
-class PromptRef(_Section):
+class PromptRef(Section):
     """A prompt file and the version to use."""
 
     ref: Text = Field(description="Path below the prompts folder without suffix: agents/kubernetes.")
@@ -172,14 +50,14 @@ class PromptRef(_Section):
     )
 
 
-class SourceSpec(_Section):
+class SourceSpec(Section):
     """Files that feed one knowledge scope."""
 
     path: Text = Field(description="File or folder; relative to the blueprint's folder.")
     scope: Slug = Field(description="Scope its text is searched under.")
 
 
-class KnowledgeSpec(_Section):
+class KnowledgeSpec(Section):
     """How agents retrieve, and from which files."""
 
     mode: Literal["hybrid", "dense", "lexical"] = Field(
@@ -198,7 +76,7 @@ class KnowledgeSpec(_Section):
     sources: tuple[SourceSpec, ...] = Field(default=(), description="Files brought up to date before use.")
 
 
-class SemanticSpec(_Section):
+class SemanticSpec(Section):
     """Routing by similarity to the agents' examples."""
 
     threshold: Annotated[Float, Field(ge=-1, le=1)] = Field(
@@ -209,7 +87,7 @@ class SemanticSpec(_Section):
     )
 
 
-class LlmRoutingSpec(_Section):
+class LlmRoutingSpec(Section):
     """Routing by asking a model."""
 
     model: Text | None = Field(default=None, description="Name under models; the supervisor's if absent.")
@@ -218,7 +96,7 @@ class LlmRoutingSpec(_Section):
     )
 
 
-class RoutingSpec(_Section):
+class RoutingSpec(Section):
     """How the supervisor chooses who answers."""
 
     strategy: tuple[Literal["semantic", "llm"], ...] = Field(
@@ -234,7 +112,7 @@ class RoutingSpec(_Section):
         return self
 
 
-class SupervisorSpec(_Section):
+class SupervisorSpec(Section):
     """Who answers when no agent fits."""
 
     model: Text = Field(default="main", description="Name under models.")
@@ -246,11 +124,11 @@ class SupervisorSpec(_Section):
     )
 
 
-class ToolSpec(_Section):
+class ToolSpec(Section):
     """One tool of an agent: a registered one by name, or a function by import path."""
 
     name: Text | None = Field(default=None, description="Name of a registered tool.")
-    use: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = Field(
+    use: Reference | None = Field(
         default=None, description="module:attribute; the module must be under security.allowed_modules."
     )
 
@@ -261,7 +139,7 @@ class ToolSpec(_Section):
         return self
 
 
-class LimitsSpec(_Section):
+class LimitsSpec(Section):
     """What one turn of an agent may spend."""
 
     tool_iterations: Annotated[Int, Field(ge=1, le=20)] = Field(
@@ -272,10 +150,10 @@ class LimitsSpec(_Section):
     )
 
 
-class AgentSpec(_Section):
+class AgentSpec(Section):
     """One agent: what it is for, and what it works with."""
 
-    name: AgentName = Field(description="Unique in the blueprint.", json_schema_extra={"pattern": _SLUG})
+    name: AgentName = Field(description="Unique in the blueprint.", json_schema_extra={"pattern": SLUG})
     description: Text = Field(description="What it answers; read by both routing strategies.")
     examples: tuple[Text, ...] = Field(default=(), description="Typical questions; feed semantic routing.")
     model: Text = Field(default="main", description="Name under models.")
@@ -287,15 +165,15 @@ class AgentSpec(_Section):
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Bounds of one turn.")
 
 
-class SecuritySpec(_Section):
+class SecuritySpec(Section):
     """What code a blueprint may load."""
 
-    allowed_modules: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...] = Field(
-        default=(), description="Modules (and everything below them) that tools may be taken from."
+    allowed_modules: tuple[ModuleName, ...] = Field(
+        default=(), description="Modules (and everything below them) that tools and models may be taken from."
     )
 
 
-class RuntimeSpec(_Section):
+class RuntimeSpec(Section):
     """How the graph runs."""
 
     checkpointer: Literal["postgres", "memory", "none"] = Field(
@@ -303,7 +181,7 @@ class RuntimeSpec(_Section):
     )
 
 
-class Blueprint(_Section):
+class Blueprint(Section):
     """A team of agents under a supervisor."""
 
     api_version: Literal["agentkit/v1"] = Field(alias="apiVersion", description="Version of this format.")

@@ -1,9 +1,33 @@
-"""The gateway: every call of a chat model goes through here."""
+"""The gateway: every call of a chat model goes through here.
 
-from agentkit.llm.base import Health, LLMConfig, LLMProvider, LLMResponse, ModelInfo, ProviderContext
-from agentkit.llm.chat_model import GatewayChatModel
-from agentkit.llm.gateway import LLMGateway
-from agentkit.llm.providers import PROVIDERS
+Attributes are loaded at first use: settings need the policies' defaults, and not LangChain.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentkit.llm.base import Health as Health
+    from agentkit.llm.base import LLMConfig as LLMConfig
+    from agentkit.llm.base import LLMProvider as LLMProvider
+    from agentkit.llm.base import LLMResponse as LLMResponse
+    from agentkit.llm.base import ModelInfo as ModelInfo
+    from agentkit.llm.base import ProviderContext as ProviderContext
+    from agentkit.llm.chat_model import GatewayChatModel as GatewayChatModel
+    from agentkit.llm.gateway import LLMGateway as LLMGateway
+    from agentkit.llm.providers import PROVIDERS as PROVIDERS
+
+_HOMES = {
+    "PROVIDERS": "providers",
+    "GatewayChatModel": "chat_model",
+    "LLMGateway": "gateway",
+    "Health": "base",
+    "LLMConfig": "base",
+    "LLMProvider": "base",
+    "LLMResponse": "base",
+    "ModelInfo": "base",
+    "ProviderContext": "base",
+}
 
 __all__ = [
     "PROVIDERS",
@@ -16,3 +40,9 @@ __all__ = [
     "ModelInfo",
     "ProviderContext",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

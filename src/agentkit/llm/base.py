@@ -39,6 +39,13 @@ class LLMConfig:
         fallbacks: Models asked in turn when this one cannot answer; their own fallbacks
             do not count.
         fallback_on: Reasons for which they are asked.
+        concurrency: Most requests at once to the provider's address, or None for no limit;
+            of several models there, the smallest limit counts.
+        cache: Seconds an answer is kept and given again for the same request; None: never.
+        tool_calls: `native` sends tools to the provider, `json` has the model write its calls
+            as JSON, `auto` asks `get_model_info` which.
+        use: `module:factory` of a LangChain chat model, for the provider `langchain`.
+        allowed_modules: Modules that `use` may name, everything below them included.
         price: What it costs, over the price list; None asks the list.
         options: What only this provider understands; see the provider's docstring.
     """
@@ -53,11 +60,20 @@ class LLMConfig:
     fallbacks: "tuple[LLMConfig, ...]" = ()
     fallback_on: tuple[Reason, ...] = DEFAULT_ON
     price: Price | None = None
+    concurrency: int | None = None
+    cache: float | None = None
+    tool_calls: Literal["auto", "native", "json"] = "auto"
+    use: str | None = None
+    allowed_modules: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         if isinstance(self.timeout, int | float) and self.timeout <= 0:
             raise ConfigurationError(f"timeout must be positive, not {self.timeout}.")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ConfigurationError(f"concurrency must be at least 1, not {self.concurrency}.")
+        if self.cache is not None and self.cache <= 0:
+            raise ConfigurationError(f"cache must be positive, not {self.cache}.")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ConfigurationError(f"max_tokens must be at least 1, not {self.max_tokens}.")
         if self.temperature < 0:

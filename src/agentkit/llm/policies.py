@@ -19,6 +19,8 @@ class Timeouts:
     """Limits of one attempt in seconds; None is no limit.
 
     Attributes:
+        connect: Until the connection stands. Ours, not the operating system's two minutes.
+        queue: Until it is this call's turn, where `concurrency` is limited; None: as `total`.
         first_token: Until the first content: text, a tool call or reasoning. A chunk that
             only names the role does not count.
         idle: Between two chunks after that.
@@ -28,9 +30,11 @@ class Timeouts:
     first_token: float | None = None
     idle: float | None = None
     total: float | None = 300.0
+    connect: float | None = 5.0
+    queue: float | None = None
 
     def __post_init__(self) -> None:
-        for kind in ("first_token", "idle", "total"):
+        for kind in ("first_token", "idle", "total", "connect", "queue"):
             seconds = getattr(self, kind)
             if seconds is not None and seconds <= 0:
                 raise ConfigurationError(f"timeout.{kind} must be positive, not {seconds}.")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agentkit.blueprints.compiler import model_config
+from agentkit.blueprints.llm_config import model_config
 from agentkit.blueprints.schema import ModelSpec
 from agentkit.errors import CircuitOpenError, ProviderError
 from agentkit.events import AttemptFinished, CircuitChanged, FellBack, ModelCallFinished
