@@ -73,3 +73,11 @@ class OpenAIWire:
 
     def unknown(self, request: dict[str, Any], models: Sequence[str]) -> None:
         """Scripts say so themselves."""
+
+
+class VLLMWire(OpenAIWire):
+    """vLLM's and llama.cpp's servers: the same, but an error carries its status as a number."""
+
+    error: Mapping[str, Any] = {
+        "error": {"message": "engine died", "type": "InternalServerError", "code": 500}
+    }

@@ -7,13 +7,10 @@ mapping holds for every class of every release; the tests walk them all.
 
 import asyncio
 import importlib
-import math
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import ModuleType
 from typing import Any, ClassVar, cast
 
@@ -26,8 +23,16 @@ from agentkit.errors import ConfigurationError, ProviderError, nearest
 from agentkit.extras import require
 from agentkit.llm._loops import PerLoop
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec, merged
+from agentkit.llm.providers._http import (
+    certificate_hint,
+    connect_timeout,
+    never_connected,
+    retry_after,
+    retryable,
+    shown,
+    trust,
+)
 
-_CONNECT_SECONDS = 5.0
 _DESCRIBE_SECONDS = 10.0
 _KEPT_ALIVE = 20
 _EXCERPT = 500
@@ -54,8 +59,6 @@ _STATUS_OF = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-_RETRYABLE_BELOW_500 = frozenset({408, 409, 429})
-_NOT_RETRYABLE_FROM_500 = frozenset({501, 505})
 # 429s that only money mends.
 _SPENT = frozenset({"insufficient_quota", "contract_spend_limit_reached", "enforced_spend_limit_reached"})
 
@@ -172,10 +175,11 @@ class SDKProvider(LLMProvider):
         kept = _KEPT_ALIVE if self._url.startswith("https:") else 0
         # Answers take as long as the call's own timeout allows: a read timeout would be reset by
         # every keep-alive comment.
-        timeout = self._http.Timeout(None, connect=_CONNECT_SECONDS)
+        timeout = self._http.Timeout(None, connect=self.config.timeouts.connect)
         http = self._sdk.DefaultAsyncHttpxClient(
             timeout=timeout,
             limits=self._http.Limits(max_keepalive_connections=kept),
+            verify=trust(),
             follow_redirects=False,  # nothing goes anywhere but to the address configured
             trust_env=False,
         )
@@ -207,7 +211,7 @@ class SDKProvider(LLMProvider):
             raise self._mapped(error) from error
         if end.reason is None:
             raise self.error(
-                f"{self.title} at {self._url} ended the stream before the answer was complete.",
+                f"{self.title} at {shown(self._url)} ended the stream before the answer was complete.",
                 is_retryable=True,
                 hint=None if end.begun else "Nothing was said at all: is that the address of an API?",
             )
@@ -231,22 +235,24 @@ class SDKProvider(LLMProvider):
             return self.error(
                 f"{self.title} answered {status}: {text}",
                 status=status,
-                retry_after=_retry_after(error),
-                is_retryable=_retryable(status) and not words & _SPENT,
+                retry_after=retry_after(getattr(getattr(error, "response", None), "headers", {})),
+                is_retryable=retryable(status) and not words & _SPENT,
                 hint=self._hint(status),
             )
+        if never_connected(error):
+            return connect_timeout(self, self.title, self._url)
         names = {base.__name__ for base in type(error).__mro__}
         if "APIConnectionError" in names or isinstance(error, (self._http.HTTPError, OSError, EOFError)):
             cause = (error.__cause__ and error.__cause__.__cause__) or error.__cause__ or error
             return self.error(
-                f"No connection to {self.title} at {self._url}, or it broke off: "
+                f"No connection to {self.title} at {shown(self._url)}, or it broke off: "
                 f"{type(cause).__name__} {cause}".strip(),
                 is_retryable=True,
-                hint="Is the address right, and does it answer?",
+                hint=certificate_hint(error) or "Is the address right, and does it answer?",
             )
         if isinstance(error, UnicodeError) or names & {"JSONDecodeError", "APIResponseValidationError"}:
             return self.error(
-                f"{self.title} at {self._url} sent what is not valid JSON: {text}", is_retryable=True
+                f"{self.title} at {shown(self._url)} sent what is not valid JSON: {text}", is_retryable=True
             )
         # An error object in the stream of a kind not known, or a request for another attempt.
         passing = type(error).__name__ == "RetryableError" or (
@@ -259,7 +265,7 @@ class SDKProvider(LLMProvider):
             case 401 | 403:
                 return f"Set {self.key_variable} to a key that may use {self.model}."
             case 404:
-                return f"Check the model's name, {self.model!r}, and the address {self._url}."
+                return f"Check the model's name, {self.model!r}, and the address {shown(self._url)}."
             case _:
                 return None
 
@@ -270,9 +276,9 @@ class SDKProvider(LLMProvider):
         except ProviderError as error:
             return Health(ok=False, detail=str(error))
         if self.model in names:
-            return Health(ok=True, detail=f"{self.model} at {self._url}")
+            return Health(ok=True, detail=f"{self.model} at {shown(self._url)}")
         guess = nearest(self.model, names)
-        detail = f"{self._url} has no model {self.model}."
+        detail = f"{shown(self._url)} has no model {self.model}."
         return Health(ok=False, detail=f"{detail} Did you mean {guess}?" if guess else detail)
 
     async def get_model_info(self) -> ModelInfo:
@@ -298,7 +304,7 @@ class SDKProvider(LLMProvider):
             async with asyncio.timeout(_DESCRIBE_SECONDS):
                 return await answer
         except TimeoutError as error:
-            raise self.error(f"{self._url} did not answer in time.", is_retryable=True) from error
+            raise self.error(f"{shown(self._url)} did not answer in time.", is_retryable=True) from error
         except self._errors as error:
             raise self._mapped(error) from error
 
@@ -374,23 +380,3 @@ def _status(error: Exception) -> int | None:
 def _text(error: Exception) -> str:
     body = _body(error)
     return str(body.get("message") or body.get("detail") or getattr(error, "message", None) or error)
-
-
-def _retryable(status: int) -> bool:
-    return status in _RETRYABLE_BELOW_500 or (status >= 500 and status not in _NOT_RETRYABLE_FROM_500)  # noqa: PLR2004
-
-
-def _retry_after(error: Exception) -> float | None:
-    """Seconds from `Retry-After`: a number, or a date (RFC 9110 §10.2.3)."""
-    value = getattr(getattr(error, "response", None), "headers", {}).get("retry-after")
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None

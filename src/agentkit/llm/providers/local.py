@@ -7,7 +7,8 @@ use, at most 8). `model` is a chat model of the weights catalogue, or the path o
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from agentkit.llm.providers._constrained import (
     tools_instruction,
     tools_schema,
 )
+from agentkit.llm.providers._http import connect_timeout, never_connected, retry_after, retryable, trust
 from agentkit.llm.providers._llama_server import LlamaServer, ServerSpec, servers
 
 DEFAULT_MODEL = "qwen2.5-coder-0.5b-instruct"
@@ -35,7 +37,7 @@ OPTIONS = ("context_tokens", "threads")
 _CONTEXT_TOKENS = 8192
 _MAX_THREADS = 8
 _HTTP_BAD_REQUEST = 400
-_HTTP_TIMEOUT = httpx.Timeout(None, connect=5.0)  # answers take as long as the call's own timeout allows
+_ERROR_STATUSES = range(400, 600)
 
 
 class LocalProvider(LLMProvider):
@@ -54,11 +56,12 @@ class LocalProvider(LLMProvider):
         self._context_tokens = int(config.options.get("context_tokens", _CONTEXT_TOKENS))
         self._threads = int(config.options.get("threads", min(_cpus(), _MAX_THREADS)))
         self._server: LlamaServer | None = None
-        # No idle connections: they could outlive their loop. A loopback connect costs 0.1 ms.
+        # Answers take as long as the call's own timeout allows. No idle connections: they could
+        # outlive their loop, and a loopback connect costs 0.1 ms.
+        timeout = httpx.Timeout(None, connect=config.timeouts.connect)
+        limits = httpx.Limits(max_keepalive_connections=0)
         self._clients = PerLoop(
-            lambda: httpx.AsyncClient(
-                trust_env=False, timeout=_HTTP_TIMEOUT, limits=httpx.Limits(max_keepalive_connections=0)
-            )
+            lambda: httpx.AsyncClient(trust_env=False, timeout=timeout, limits=limits, verify=trust())
         )
 
     @property
@@ -100,14 +103,15 @@ class LocalProvider(LLMProvider):
         reader = ConstrainedReader() if calling else None
         finish: str | None = None
         usage: UsageMetadata | None = None
-        async for event in self._events(body):
-            if counts := event.get("usage"):
-                usage = _usage(counts)
-            for choice in event.get("choices", ()):
-                finish = choice.get("finish_reason") or finish
-                if piece := choice["delta"].get("content"):
-                    for text in reader.feed(piece) if reader else (piece,):
-                        yield AIMessageChunk(content=text)
+        async with aclosing(self._events(body)) as events:  # closing hangs up, and that stops llama.cpp
+            async for event in events:
+                if counts := event.get("usage"):
+                    usage = _usage(counts)
+                for choice in event.get("choices", ()):
+                    finish = choice.get("finish_reason") or finish
+                    if piece := choice["delta"].get("content"):
+                        for text in reader.feed(piece) if reader else (piece,):
+                            yield AIMessageChunk(content=text)
         if reader and (rest := reader.end()):
             if isinstance(rest, str):
                 yield AIMessageChunk(content=rest)
@@ -159,7 +163,7 @@ class LocalProvider(LLMProvider):
         roles = {"human": "user", "ai": "assistant", "system": "system", "tool": "user", "chat": "user"}
         return {"role": roles.get(message.type, "user"), "content": said(message)}
 
-    async def _events(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def _events(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """POST the request and yield the server-sent events' data."""
         assert self._server is not None  # noqa: S101 - start() was awaited
         headers = {"Authorization": f"Bearer {self._server.api_key}"}
@@ -167,27 +171,40 @@ class LocalProvider(LLMProvider):
         try:
             async with self._clients.get().stream("POST", url, json=body, headers=headers) as response:
                 if response.status_code >= _HTTP_BAD_REQUEST:
-                    raise self._refused(response.status_code, await response.aread())
+                    raise self._refused(response.status_code, await response.aread(), response.headers)
                 async for line in response.aiter_lines():
                     field, _, data = line.partition(": ")
                     if field == "error":
                         raise self._refused(None, data.encode())
-                    if field == "data" and data != "[DONE]":
+                    if data == "[DONE]":
+                        return
+                    if field == "data":
                         event = json.loads(data)
                         if "error" in event:
                             raise self._refused(None, data.encode())
                         yield event
+            raise self.error("The embedded model's server ended before the answer did.", is_retryable=True)
+        except json.JSONDecodeError as error:
+            raise self.error(
+                f"The embedded model's server sent what is not valid JSON: {error}", is_retryable=True
+            ) from error
         except httpx.HTTPError as error:
+            if never_connected(error):
+                raise connect_timeout(self, "The embedded model's server", url) from error
             raise self.error(
                 f"The embedded model's server broke off: {type(error).__name__} {error}".strip(),
                 is_retryable=True,
             ) from error
 
-    def _refused(self, status: int | None, body: bytes) -> ProviderError:
+    def _refused(
+        self, status: int | None, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> ProviderError:
         try:
             fault = json.loads(body)
             fault = fault.get("error", fault)
             message = str(fault.get("message", fault))
+            # An error in the middle of a stream has its status inside.
+            status = fault["code"] if status is None and fault.get("code") in _ERROR_STATUSES else status
         except (json.JSONDecodeError, AttributeError):
             fault, message = {}, body.decode(errors="replace")[:500]
         if isinstance(fault, dict) and fault.get("type") == "exceed_context_size_error":  # pyright: ignore[reportUnknownMemberType]
@@ -197,8 +214,12 @@ class LocalProvider(LLMProvider):
                 status=status,
                 hint="Send less history or fewer sources, or raise the option context_tokens.",
             )
-        retryable = status is None or status in (429, 500, 503)
-        return self.error(f"llama.cpp refused: {message}", status=status, is_retryable=retryable)
+        return self.error(
+            f"llama.cpp refused: {message}",
+            status=status,
+            retry_after=retry_after(headers or {}),
+            is_retryable=status is None or retryable(status),
+        )
 
     async def health_check(self) -> Health:
         """Whether llama.cpp and the weights are here; does not load them."""
