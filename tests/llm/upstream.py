@@ -99,6 +99,10 @@ class Exchange:
                 await self.send(self._text(step, request))
         await self.end()
 
+    async def stream_piece(self, piece: dict[str, Any], request: dict[str, Any]) -> None:
+        """Send one object of the protocol."""
+        await self.send(self._wire.frame(piece, request))
+
     async def send(self, text: str) -> None:
         """Send a piece of a body whose end is not known yet."""
         if not self._begun:
