@@ -102,6 +102,10 @@ def broken(wire: Any) -> Any:
     return wire.broken
 
 
+def nonsense(wire: Any) -> Any:
+    return wire.nonsense
+
+
 LATER = email.utils.formatdate(time.time() + 3600, usegmt=True)
 BROKE_OFF = r"broke off|before the answer was complete|ended before the answer"
 LATE = "not complete after"
@@ -110,6 +114,7 @@ NO_ANSWER = r"not valid JSON|no answer of Ollama's"
 # fmt: off
 FAULTS = [
     # The provider says no. Repeated if that may help: never for the caller's own mistakes.
+    Fault(**answered(302, "redirects|because of", "invalid", 1, Location="http://127.0.0.1:9/")),
     Fault(**answered(400, "because of", "invalid", 1)),
     Fault(**answered(401, "{hint}", "auth", 1)),
     Fault(**answered(404, "{hint}", "not_found", 1)),
@@ -142,6 +147,7 @@ FAULTS = [
     Fault("half, then ends", stream(role, half), BROKE_OFF, "unavailable", seen="half"),
     Fault("half, then error", stream(role, half, error), "engine died", "unavailable", OWN, seen="half"),
     Fault("half, then malformed", stream(role, half, broken), NO_ANSWER, "unavailable", seen="half"),
+    Fault("half, then nonsense", stream(role, half, nonsense), NO_ANSWER, "unavailable", seen="half"),
 
     # There is no connection.
     Fault("refused", None, "{nobody}", "unavailable", at="refused"),

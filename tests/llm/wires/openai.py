@@ -54,6 +54,7 @@ class OpenAIWire:
     closing = (event("stop"), USAGE, DONE)
     alive = ": ping\n\n"  # a comment, as the specification of server-sent events has them
     broken = "data: {broken\n\n"
+    nonsense = "data: 5\n\n"
     error: Mapping[str, Any] = {"error": {"message": "engine died", "type": "server_error"}}
     error_status = 500
 

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from agentkit.errors import ProviderTimeoutError
+from agentkit.errors import ProviderError, ProviderTimeoutError
 from agentkit.llm.base import LLMProvider
 
+REDIRECTS = range(300, 400)
 _RETRYABLE_BELOW_500 = frozenset({408, 409, 429})
 _NOT_RETRYABLE_FROM_500 = frozenset({501, 505})
 
@@ -69,6 +70,15 @@ def connect_timeout(provider: LLMProvider, title: str, url: str) -> ProviderTime
         provider=provider.name,
         kind="connect",
         hint="Is the address right and reachable? Raise timeout.connect, or name a fallback.",
+    )
+
+
+def redirected(provider: LLMProvider, title: str, url: str, status: int) -> ProviderError:
+    """The error for an address that sends its callers elsewhere."""
+    return provider.error(
+        f"{title} at {shown(url)} redirects ({status}), and redirects are not followed.",
+        status=status,
+        hint="Set the address that the API really has.",
     )
 
 

@@ -23,10 +23,12 @@ from agentkit.errors import ConfigurationError, ProviderError, nearest
 from agentkit.extras import require
 from agentkit.llm._loops import PerLoop
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec, merged
+from agentkit.llm.providers import _sdk_errors as sdk_errors
 from agentkit.llm.providers._http import (
     certificate_hint,
     connect_timeout,
     never_connected,
+    redirected,
     retry_after,
     retryable,
     shown,
@@ -37,30 +39,9 @@ _DESCRIBE_SECONDS = 10.0
 _KEPT_ALIVE = 20
 _EXCERPT = 500
 _SECRET_LENGTH = 8  # shorter ones, vLLM's EMPTY for one, are words and no secrets
-_ERRORS = range(400, 600)
 
 # Fields of the request that agentkit itself fills in; as options they would break the stream.
 _RESERVED = ("messages", "model", "n", "response_format", "stop", "stream", "stream_options", "tools")
-
-# Errors inside a stream come with status 200: their type or code says what they would have been.
-_STATUS_OF = {
-    "invalid_request_error": 400,
-    "context_length_exceeded": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "insufficient_quota": 429,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "api_error": 500,
-    "server_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
-# 429s that only money mends.
-_SPENT = frozenset({"insufficient_quota", "contract_spend_limit_reached", "enforced_spend_limit_reached"})
 
 _STOPPED = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
 
@@ -84,14 +65,16 @@ class _Connections(PerLoop[Connection]):
     """Connections that may keep TLS sessions open, so they are closed with the provider."""
 
     def get(self) -> Connection:
-        for loop in [loop for loop in self._made if loop.is_closed()]:
-            del self._made[loop]  # an open socket keeps its loop alive: weak keys are not enough
-        return super().get()
+        with self._lock:
+            for loop in [loop for loop in self._made if loop.is_closed()]:
+                del self._made[loop]  # an open socket keeps its loop alive: weak keys are not enough
+            return super().get()
 
     async def aclose(self) -> None:
         """Close each connection on its own loop."""
-        made, here = list(self._made.items()), asyncio.get_running_loop()
-        self._made.clear()
+        with self._lock:
+            made, here = list(self._made.items()), asyncio.get_running_loop()
+            self._made.clear()
         for loop, connection in made:
             if loop is here:
                 await connection.http.aclose()
@@ -132,7 +115,8 @@ class SDKProvider(LLMProvider):
             self._sdk.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]
         )
         # The last four are LangChain's, for messages it cannot send and answers it cannot read.
-        ours = (getattr(self._sdk, self.root_error), self._http.HTTPError, OSError, EOFError)
+        self._broken = (self._http.HTTPError, self._http.StreamError, OSError, EOFError)
+        ours = (getattr(self._sdk, self.root_error), *self._broken, self._http.InvalidURL)
         self._errors = (*ours, ValueError, LookupError, TypeError, AttributeError)
         self._connections = _Connections(self._connect)
 
@@ -208,7 +192,7 @@ class SDKProvider(LLMProvider):
                 async for part in parts:
                     yield end.note(part)
         except self._errors as error:
-            raise self._mapped(error) from error
+            raise self._mapped(error, begun=end.begun) from error
         if end.reason is None:
             raise self.error(
                 f"{self.title} at {shown(self._url)} ended the stream before the answer was complete.",
@@ -226,23 +210,23 @@ class SDKProvider(LLMProvider):
         }
         return {name: value for name, value in chosen.items() if value is not None}
 
-    def _mapped(self, error: Exception) -> ProviderError:
-        """Say once what any exception from below means."""
-        status, words = _status(error), _words(error)
-        text, key = _text(error) or type(error).__name__, self._key.get_secret_value()
+    def _mapped(self, error: Exception, *, begun: bool = False) -> ProviderError:
+        """Say once what any exception from below means; `begun`: part of the answer was read before."""
+        status, words = sdk_errors.status(error), sdk_errors.words(error)
+        text, key = sdk_errors.text(error) or type(error).__name__, self._key.get_secret_value()
         text = (text.replace(key, "***") if len(key) >= _SECRET_LENGTH else text)[:_EXCERPT]
         if status is not None:
             return self.error(
                 f"{self.title} answered {status}: {text}",
                 status=status,
                 retry_after=retry_after(getattr(getattr(error, "response", None), "headers", {})),
-                is_retryable=retryable(status) and not words & _SPENT,
+                is_retryable=retryable(status) and not words & sdk_errors.SPENT,
                 hint=self._hint(status),
             )
         if never_connected(error):
             return connect_timeout(self, self.title, self._url)
         names = {base.__name__ for base in type(error).__mro__}
-        if "APIConnectionError" in names or isinstance(error, (self._http.HTTPError, OSError, EOFError)):
+        if "APIConnectionError" in names or isinstance(error, self._broken):
             cause = (error.__cause__ and error.__cause__.__cause__) or error.__cause__ or error
             return self.error(
                 f"No connection to {self.title} at {shown(self._url)}, or it broke off: "
@@ -250,15 +234,23 @@ class SDKProvider(LLMProvider):
                 is_retryable=True,
                 hint=certificate_hint(error) or "Is the address right, and does it answer?",
             )
-        if isinstance(error, UnicodeError) or names & {"JSONDecodeError", "APIResponseValidationError"}:
+        if (redirect := sdk_errors.redirect(error)) is not None:
+            return redirected(self, self.title, self._url, redirect)
+        unreadable = begun and not isinstance(error, getattr(self._sdk, self.root_error))
+        if (
+            unreadable
+            or isinstance(error, UnicodeError)
+            or names & {"JSONDecodeError", "APIResponseValidationError"}
+        ):
             return self.error(
-                f"{self.title} at {shown(self._url)} sent what is not valid JSON: {text}", is_retryable=True
+                f"{self.title} at {shown(self._url)} sent what is not valid JSON, or no answer: {text}",
+                is_retryable=True,
             )
         # An error object in the stream of a kind not known, or a request for another attempt.
         passing = type(error).__name__ == "RetryableError" or (
             "APIError" in names and bool(getattr(error, "body", None))
         )
-        return self.error(f"{self.title}: {text}", is_retryable=passing and not words & _SPENT)
+        return self.error(f"{self.title}: {text}", is_retryable=passing and not words & sdk_errors.SPENT)
 
     def _hint(self, status: int) -> str | None:
         match status:
@@ -348,35 +340,3 @@ class _End:
             response_metadata={"model_name": model, "model_provider": provider, "finish_reason": reason},
             chunk_position="last",
         )
-
-
-def _body(error: Exception) -> dict[str, Any]:
-    """The error object: OpenAI's SDK has unwrapped it, Anthropic's has not."""
-    body = getattr(error, "body", None)
-    if not isinstance(body, dict):
-        return {}
-    fields = cast("dict[str, Any]", body)
-    inner = fields.get("error")
-    return cast("dict[str, Any]", inner) if isinstance(inner, dict) else fields
-
-
-def _words(error: Exception) -> set[str]:
-    body = _body(error)
-    details = body.get("details")
-    inner = cast("dict[str, Any]", details).get("error_code") if isinstance(details, dict) else None
-    return {str(word) for word in (body.get("type"), body.get("code"), inner) if word is not None}
-
-
-def _status(error: Exception) -> int | None:
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int) and status in _ERRORS:
-        return status
-    for word in sorted(_words(error)):
-        if word.isdecimal() and int(word) in _ERRORS:  # vLLM gives the status as code
-            return int(word)
-    return next((_STATUS_OF[word] for word in sorted(_words(error)) if word in _STATUS_OF), None)
-
-
-def _text(error: Exception) -> str:
-    body = _body(error)
-    return str(body.get("message") or body.get("detail") or getattr(error, "message", None) or error)

@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from langchain_core.messages import AIMessageChunk, BaseMessage, SystemMessage
@@ -36,8 +36,8 @@ OPTIONS = ("context_tokens", "threads")
 
 _CONTEXT_TOKENS = 8192
 _MAX_THREADS = 8
-_HTTP_BAD_REQUEST = 400
 _ERROR_STATUSES = range(400, 600)
+_EXCERPT = 500
 
 
 class LocalProvider(LLMProvider):
@@ -107,7 +107,7 @@ class LocalProvider(LLMProvider):
             async for event in events:
                 if counts := event.get("usage"):
                     usage = _usage(counts)
-                for choice in event.get("choices", ()):
+                for choice in event.get("choices") or ():
                     finish = choice.get("finish_reason") or finish
                     if piece := choice["delta"].get("content"):
                         for text in reader.feed(piece) if reader else (piece,):
@@ -170,24 +170,17 @@ class LocalProvider(LLMProvider):
         url = f"{self._server.url}/v1/chat/completions"
         try:
             async with self._clients.get().stream("POST", url, json=body, headers=headers) as response:
-                if response.status_code >= _HTTP_BAD_REQUEST:
+                if not response.is_success:
                     raise self._refused(response.status_code, await response.aread(), response.headers)
                 async for line in response.aiter_lines():
                     field, _, data = line.partition(": ")
-                    if field == "error":
-                        raise self._refused(None, data.encode())
                     if data == "[DONE]":
                         return
+                    if field == "error":
+                        raise self._refused(None, data.encode())
                     if field == "data":
-                        event = json.loads(data)
-                        if "error" in event:
-                            raise self._refused(None, data.encode())
-                        yield event
+                        yield self._event(data)
             raise self.error("The embedded model's server ended before the answer did.", is_retryable=True)
-        except json.JSONDecodeError as error:
-            raise self.error(
-                f"The embedded model's server sent what is not valid JSON: {error}", is_retryable=True
-            ) from error
         except httpx.HTTPError as error:
             if never_connected(error):
                 raise connect_timeout(self, "The embedded model's server", url) from error
@@ -195,6 +188,18 @@ class LocalProvider(LLMProvider):
                 f"The embedded model's server broke off: {type(error).__name__} {error}".strip(),
                 is_retryable=True,
             ) from error
+
+    def _event(self, data: str) -> dict[str, Any]:
+        try:
+            event = json.loads(data)
+        except json.JSONDecodeError:
+            event = None
+        if not isinstance(event, dict):
+            told = f"The embedded model's server sent what is not valid JSON: {data[:_EXCERPT]}"
+            raise self.error(told, is_retryable=True)
+        if "error" in event:
+            raise self._refused(None, data.encode())
+        return cast("dict[str, Any]", event)
 
     def _refused(
         self, status: int | None, body: bytes, headers: Mapping[str, str] | None = None
@@ -206,7 +211,7 @@ class LocalProvider(LLMProvider):
             # An error in the middle of a stream has its status inside.
             status = fault["code"] if status is None and fault.get("code") in _ERROR_STATUSES else status
         except (json.JSONDecodeError, AttributeError):
-            fault, message = {}, body.decode(errors="replace")[:500]
+            fault, message = {}, body.decode(errors="replace")[:_EXCERPT]
         if isinstance(fault, dict) and fault.get("type") == "exceed_context_size_error":  # pyright: ignore[reportUnknownMemberType]
             return self.error(
                 f"The prompt is too long for {self.model}: {fault.get('n_prompt_tokens')} tokens, "  # pyright: ignore[reportUnknownMemberType]

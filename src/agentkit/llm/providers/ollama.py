@@ -22,10 +22,12 @@ from agentkit.errors import ProviderError
 from agentkit.llm._loops import PerLoop
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec, merged
 from agentkit.llm.providers._http import (
+    REDIRECTS,
     causes,
     certificate_hint,
     connect_timeout,
     never_connected,
+    redirected,
     retry_after,
     retryable,
     shown,
@@ -167,6 +169,8 @@ class OllamaProvider(LLMProvider):
                 status=_NOT_FOUND,
                 hint=f"Run: ollama pull {self.model}",
             )
+        if error.status_code in REDIRECTS:
+            return redirected(self, "Ollama", self._url, error.status_code)
         status = error.status_code if error.status_code > 0 else None
         # The package drops the headers; the error it came from still has them.
         responses = [one.response for one in causes(error) if isinstance(one, httpx.HTTPStatusError)]
