@@ -51,12 +51,18 @@ class Fault:
     at: str = "upstream"
 
 
-def answered(status: int, says: str, reason: str, requests: int, **headers: str) -> dict[str, Any]:
+def answered(status: int, says: str, reason: str, requests: int, **headers: Any) -> dict[str, Any]:
     """A response with an error status; its text repeats the key, as some providers do."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def script(wire: Any) -> Any:
+        named = {
+            name.replace("_", "-"): value() if callable(value) else value for name, value in headers.items()
+        }
+        return status, named, wire.failure(f"because of {KEY}")
+
     return {
-        "name": f"{status} {' '.join(named)}".strip(),
-        "script": lambda wire: (status, named, wire.failure(f"because of {KEY}")),
+        "name": f"{status} {' '.join(headers)}".strip(),
+        "script": script,
         "says": says,
         "status": status,
         "reason": reason,
@@ -106,7 +112,11 @@ def nonsense(wire: Any) -> Any:
     return wire.nonsense
 
 
-LATER = email.utils.formatdate(time.time() + 3600, usegmt=True)
+def in_an_hour() -> str:
+    """A date as HTTP writes it."""
+    return email.utils.formatdate(time.time() + 3600, usegmt=True)
+
+
 BROKE_OFF = r"broke off|before the answer was complete|ended before the answer"
 LATE = "not complete after"
 NO_ANSWER = r"not valid JSON|no answer of Ollama's"
@@ -122,7 +132,7 @@ FAULTS = [
     Fault(**answered(429, "because of", "rate_limit", 2, Retry_After="0.05"), retry_after=0.05),
     # Longer than anybody wants to wait (retry.cap): said at once, and the fallback is asked.
     Fault(**answered(429, "because of", "rate_limit", 1, Retry_After="30"), retry_after=30),
-    Fault(**answered(429, "because of", "rate_limit", 1, Retry_After=LATER), retry_after=3600),
+    Fault(**answered(429, "because of", "rate_limit", 1, Retry_After=in_an_hour), retry_after=3600),
     Fault(**answered(500, "because of", "unavailable", 2)),
     Fault(**answered(503, "because of", "unavailable", 2)),
 
