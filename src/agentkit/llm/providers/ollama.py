@@ -241,8 +241,9 @@ class OllamaProvider(LLMProvider):
 
 
 def _unreadable(error: Exception) -> bool:
-    """Whether an error is about the answer; other errors of value are about the request."""
+    """Whether an error is about the answer; what is left is about the request."""
     if isinstance(error, ValidationError):
         return error.title == "ChatResponse"
-    # JSON's and Unicode's errors are ValueErrors, LangChain's for messages it cannot send too.
-    return isinstance(error, json.JSONDecodeError | UnicodeError) or not isinstance(error, ValueError)
+    # ValueErrors are LangChain's for messages it cannot send, unless JSON or Unicode is at fault.
+    unread = json.JSONDecodeError | UnicodeError | LookupError | TypeError | AttributeError
+    return isinstance(error, unread)
