@@ -1,11 +1,12 @@
 """Whoever leaves an answer early hangs up on the provider at once, whichever way he leaves."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -153,6 +154,31 @@ async def test_leaving_a_synchronous_stream(provider: str) -> None:
             return time.perf_counter()
 
         await check_left(one, upstream, await asyncio.to_thread(read))
+
+
+@pytest.mark.parametrize("how", ["let go", "closed"])
+@every_provider
+async def test_a_loop_that_ends_right_after(provider: str, how: str) -> None:
+    """As in a script: the loop is gone before Python gets to tidying up; nothing is printed or left open."""
+    async with hanging(provider, "while chunks come") as (one, upstream):
+        complaints: list[dict[str, Any]] = []
+
+        async def main() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+            stream = one.model.astream("hello")
+            async for chunk in stream:
+                if chunk.text:
+                    break
+            if how == "closed":
+                await cast("Any", stream).aclose()
+
+        def script() -> float:
+            asyncio.run(main())
+            gc.collect()
+            return time.perf_counter()
+
+        await check_left(one, upstream, await asyncio.to_thread(script))
+        assert complaints == []
 
 
 @pytest.mark.parametrize("mode", ["values", "messages"])

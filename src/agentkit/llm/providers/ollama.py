@@ -57,6 +57,31 @@ _ERRORS = (
 )
 
 
+class _Chat(ChatOllama):
+    """LangChain's model in two steps, so that whoever opens the SDK's stream can also close it."""
+
+    async def open(self, messages: list[BaseMessage], request: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        """Return the SDK's stream; the request is made when it is first read."""
+        client: Any = self._async_client
+        return await client.chat(**self._chat_params(messages, **request))
+
+    def read(
+        self, messages: list[BaseMessage], source: AsyncIterator[Any]
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        """Make LangChain's chunks of the SDK's."""
+        chunks = self._aiterate_over_stream(messages, source=source)
+        return cast("AsyncGenerator[ChatGenerationChunk, None]", chunks)
+
+    def _acreate_chat_stream(
+        self,
+        messages: list[BaseMessage],  # noqa: ARG002 - LangChain's signature
+        stop: list[str] | None = None,  # noqa: ARG002 - as above
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """Where LangChain would open the stream: it is open already."""
+        return kwargs["source"]
+
+
 class OllamaProvider(LLMProvider):
     """A model of an Ollama server. See the module for its options."""
 
@@ -71,7 +96,7 @@ class OllamaProvider(LLMProvider):
         self._options = options
         self._url = shown(context.ollama_base_url)
         self._models = PerLoop(
-            lambda: ChatOllama(model=self.model, base_url=context.ollama_base_url, client_kwargs=self._http())
+            lambda: _Chat(model=self.model, base_url=context.ollama_base_url, client_kwargs=self._http())
         )
 
     @property
@@ -100,9 +125,11 @@ class OllamaProvider(LLMProvider):
             request["response_format"] = response_format
         called = done = False
         try:
-            # _astream is LangChain's own seam; astream() would open a second run inside ours.
-            source = self._models.get()._astream(list(messages), **request)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            async with aclosing(cast("AsyncGenerator[ChatGenerationChunk, None]", source)) as parts:
+            model, said = self._models.get(), list(messages)
+            # LangChain's own seams; astream() would open a second run inside ours. Both streams are
+            # closed here: closing hangs up, and left to Python they fail at the end of their loop.
+            source = await model.open(said, request)
+            async with aclosing(source), aclosing(model.read(said, source)) as parts:
                 async for part in parts:
                     chunk = cast("AIMessageChunk", part.message)
                     called = called or bool(chunk.tool_calls)
