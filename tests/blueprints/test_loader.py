@@ -89,7 +89,7 @@ agents/writer.yaml:1:7: The agent name 'writer' is taken already, in agents/twin
 agents/writer.yaml:4:8: Unknown model 'bigg'. Did you mean 'big'? Valid: big, main.
 agents/writer.yaml:5:39: Unknown version of the prompt 'agents/writer' '7'. Valid: 1, 2.
 """.format(
-        more="models, name, parameters, routing, runtime, security, supervisor.",
+        more="limits, models, name, parameters, routing, runtime, security, supervisor.",
         model_keys="Valid: breaker, cache, concurrency, fallback_on, fallbacks, max_tokens, model, options, "
         "price, provider, retry, temperature, timeout, tool_calls, use.",
         durations="500ms, 30s, 2m or 1h.",
@@ -325,6 +325,15 @@ def test_warnings(check, folder):
         "agents/writer.yaml:3:12: Another agent has this example too; routing cannot tell them apart.",
         f"agents/writer.yaml:6:26: {unfed}",
     ]
+
+
+def test_a_limit_in_dollars_needs_prices(check, folder):
+    edit(main(folder), "name: team", "name: team\nlimits: {cost_usd: 1.5}")
+    (warning,) = check(folder).warnings
+    assert str(warning).splitlines()[0].endswith(
+        "blueprint.yaml:4:20: The price of main, big is unknown, so this limit refuses a second call. "
+        "Give the model a price; {input: 0, output: 0} if it costs nothing."
+    )
 
 
 def test_digest_changes_with_content_only(check, folder, tmp_path):

@@ -75,6 +75,7 @@ class Checker:
             self.problems.append(self._tree.problem(message, ("agents",), key=True))
         self._providers_exist()
         self._fallbacks_exist()
+        self._prices_are_known(count)
         self._supervisor_and_routing()
         self._names_differ(count)
         for index in range(count):
@@ -138,6 +139,26 @@ class Checker:
                     self._report(f"The model {name!r} cannot fall back to itself.", path)
                 elif fallback not in self._model_names():
                     self._report(unknown_choice("model", fallback, self._model_names()), path)
+
+    def _prices_are_known(self, count: int) -> None:
+        """A limit in dollars ends a run as soon as what it spent cannot be known."""
+        limits = [
+            ("limits", "cost_usd"),
+            *(("agents", index, "limits", "cost_usd") for index in range(count)),
+        ]
+        limited = [path for path in limits if self._at(path) is not None]
+        unpriced = [
+            name
+            for name in self._model_names()
+            if self._at(("models", name, "price")) is None
+            and self._at(("models", name, "provider")) not in ("openai", "anthropic")
+        ]
+        for path in limited if unpriced else ():
+            self._warn(
+                f"The price of {', '.join(unpriced)} is unknown, so this limit refuses a second call. "
+                "Give the model a price; {input: 0, output: 0} if it costs nothing.",
+                path,
+            )
 
     def _supervisor_and_routing(self) -> None:
         self._model(("supervisor", "model"))

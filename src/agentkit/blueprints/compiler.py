@@ -12,7 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from agentkit.blueprints.llm_config import model_config
 from agentkit.blueprints.loader import LoadedBlueprint
-from agentkit.blueprints.schema import AgentSpec, PromptRef, ToolSpec
+from agentkit.blueprints.schema import AgentSpec, PromptRef, SpendingSpec, ToolSpec
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
@@ -22,6 +22,7 @@ from agentkit.graphs.nodes import Retrieve
 from agentkit.graphs.routing import AgentCard, LLMRouting, Routing, RoutingStrategy, SemanticRouting
 from agentkit.graphs.routing.base import listing
 from agentkit.graphs.supervisor import build_supervisor
+from agentkit.llm.budgets import Limits
 from agentkit.llm.chat_model import GatewayChatModel
 from agentkit.llm.gateway import LLMGateway
 from agentkit.prompts import Prompt
@@ -80,6 +81,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         name=spec.name,
         checkpointer=parts.checkpointer,
         events=parts.events,
+        limits=_limits(spec.limits),
         home=parts.home,
     )
 
@@ -96,8 +98,13 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         examples=agent.examples,
         tool_iterations=agent.limits.tool_iterations,
         history_tokens=agent.limits.history_tokens,
+        limits=_limits(agent.limits),
         home=parts.home,
     )
+
+
+def _limits(spec: SpendingSpec) -> Limits:
+    return Limits(tokens=spec.tokens, cost_usd=spec.cost_usd, model_calls=spec.model_calls)
 
 
 def _model(name: str, blueprint: LoadedBlueprint, parts: Parts) -> GatewayChatModel:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from agentkit.llm.base import LLMResponse as LLMResponse
     from agentkit.llm.base import ModelInfo as ModelInfo
     from agentkit.llm.base import ProviderContext as ProviderContext
+    from agentkit.llm.budgets import Limits as Limits
+    from agentkit.llm.budgets import budget as budget
     from agentkit.llm.chat_model import GatewayChatModel as GatewayChatModel
     from agentkit.llm.gateway import LLMGateway as LLMGateway
     from agentkit.llm.providers import PROVIDERS as PROVIDERS
@@ -21,6 +23,8 @@ _HOMES = {
     "PROVIDERS": "providers",
     "GatewayChatModel": "chat_model",
     "LLMGateway": "gateway",
+    "Limits": "budgets",
+    "budget": "budgets",
     "Health": "base",
     "LLMConfig": "base",
     "LLMProvider": "base",
@@ -37,8 +41,10 @@ __all__ = [
     "LLMGateway",
     "LLMProvider",
     "LLMResponse",
+    "Limits",
     "ModelInfo",
     "ProviderContext",
+    "budget",
 ]
 
 
