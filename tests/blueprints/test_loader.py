@@ -330,9 +330,13 @@ def test_warnings(check, folder):
 def test_a_limit_in_dollars_needs_prices(check, folder):
     edit(main(folder), "name: team", "name: team\nlimits: {cost_usd: 1.5}")
     (warning,) = check(folder).warnings
-    assert str(warning).splitlines()[0].endswith(
-        "blueprint.yaml:4:20: The price of main, big is unknown, so this limit refuses a second call. "
-        "Give the model a price; {input: 0, output: 0} if it costs nothing."
+    assert (
+        str(warning)
+        .splitlines()[0]
+        .endswith(
+            "blueprint.yaml:4:20: The price of main, big is unknown, so this limit refuses a second call. "
+            "Give the model a price; {input: 0, output: 0} if it costs nothing."
+        )
     )
 
 

@@ -9,7 +9,7 @@ import asyncio
 import importlib
 import math
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,15 +17,14 @@ from email.utils import parsedate_to_datetime
 from types import ModuleType
 from typing import Any, ClassVar, cast
 
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import SecretStr
 
 from agentkit.errors import ConfigurationError, ProviderError, nearest
 from agentkit.extras import require
-from agentkit.llm._loops import PerLoop
-from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec, merged
+from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec
 
 _CONNECT_SECONDS = 5.0
 _DESCRIBE_SECONDS = 10.0
@@ -77,24 +76,50 @@ class Connection:
     http: Any
 
 
-class _Connections(PerLoop[Connection]):
-    """Connections that may keep TLS sessions open, so they are closed with the provider."""
+class _Connections:
+    """One connection for each event loop, closed with the provider or with its loop, whichever ends first.
 
-    def get(self) -> Connection:
-        for loop in [loop for loop in self._made if loop.is_closed()]:
-            del self._made[loop]  # an open socket keeps its loop alive: weak keys are not enough
-        return super().get()
+    An event loop tells nobody that it ends, but `asyncio.run` and its like close the async
+    generators that were begun on it: each connection is held by one.
+    """
+
+    _holders: ClassVar[set[AsyncGenerator[None, None]]] = set()
+    """Kept here, so that they end with their loop and not, too late to close anything, with the provider."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._open: dict[asyncio.AbstractEventLoop, tuple[Connection, AsyncGenerator[None, None]]] = {}
+
+    async def get(self) -> Connection:
+        """Return the running loop's own."""
+        loop = asyncio.get_running_loop()
+        if (known := self._open.get(loop)) is not None:
+            return known[0]
+        connection = self._connect()
+        holder = self._hold(loop, connection)
+        self._open[loop] = connection, holder  # before the first await: two first calls share one
+        self._holders.add(holder)
+        await anext(holder)
+        return connection
+
+    async def _hold(
+        self, loop: asyncio.AbstractEventLoop, connection: Connection
+    ) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            holder = self._open.pop(loop)[1]
+            self._holders.discard(holder)
+            await connection.http.aclose()
 
     async def aclose(self) -> None:
         """Close each connection on its own loop."""
-        made, here = list(self._made.items()), asyncio.get_running_loop()
-        self._made.clear()
-        for loop, connection in made:
+        here = asyncio.get_running_loop()
+        for loop, (_, holder) in list(self._open.items()):
             if loop is here:
-                await connection.http.aclose()
+                await holder.aclose()
             elif loop.is_running():
-                closed = asyncio.run_coroutine_threadsafe(connection.http.aclose(), loop)
-                await asyncio.wrap_future(closed)
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(holder.aclose(), loop))
 
 
 class SDKProvider(LLMProvider):
@@ -157,6 +182,13 @@ class SDKProvider(LLMProvider):
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         """Run LangChain's own seam: `astream()` would open a second run inside ours."""
 
+    async def _whole(
+        self, model: Any, messages: list[BaseMessage], request: dict[str, Any]
+    ) -> ChatGeneration:
+        """Ask for the answer in one piece: reading it as a stream would cost a parse for each token."""
+        result: ChatResult = await model._agenerate(messages, **request)  # noqa: SLF001
+        return result.generations[0]
+
     def _api_key(self, option: SecretStr | None) -> SecretStr:
         key = option or self._configured_key()
         if key is None or not key.get_secret_value().strip():
@@ -167,15 +199,12 @@ class SDKProvider(LLMProvider):
         return key
 
     def _connect(self) -> Connection:
-        # Plain HTTP is a neighbour, where a connect costs 0.1 ms and nothing is left open on a
-        # loop that goes away; over TLS a new connection costs two round trips more.
-        kept = _KEPT_ALIVE if self._url.startswith("https:") else 0
         # Answers take as long as the call's own timeout allows: a read timeout would be reset by
         # every keep-alive comment.
         timeout = self._http.Timeout(None, connect=_CONNECT_SECONDS)
         http = self._sdk.DefaultAsyncHttpxClient(
             timeout=timeout,
-            limits=self._http.Limits(max_keepalive_connections=kept),
+            limits=self._http.Limits(max_keepalive_connections=_KEPT_ALIVE),
             follow_redirects=False,  # nothing goes anywhere but to the address configured
             trust_env=False,
         )
@@ -191,14 +220,14 @@ class SDKProvider(LLMProvider):
         **options: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """Answer `messages`; see `LLMProvider.chat`."""
-        if not stream:
-            if chunk := await merged(self.chat(messages, tools=tools, **options)):
-                yield chunk
-            return
         end = _End()
         try:
-            model = self._connections.get().model
+            model = (await self._connections.get()).model
             request = self._request(model, tools, options)
+            if not stream:
+                answer = end.note(await self._whole(model, list(messages), request))
+                yield end.seal(answer, self.model, self.name)
+                return
             # Closed here and not when the garbage collector gets to it: closing hangs up.
             async with aclosing(self._astream(model, list(messages), request)) as parts:
                 async for part in parts:
@@ -211,7 +240,7 @@ class SDKProvider(LLMProvider):
                 is_retryable=True,
                 hint=None if end.begun else "Nothing was said at all: is that the address of an API?",
             )
-        yield end.chunk(self.model, self.name)
+        yield end.seal(AIMessageChunk(content=""), self.model, self.name)
 
     def _chosen(self, options: dict[str, Any]) -> dict[str, Any]:
         """What the call, else the configuration, says about the answer; unset is left out."""
@@ -277,7 +306,7 @@ class SDKProvider(LLMProvider):
 
     async def get_model_info(self) -> ModelInfo:
         """Describe the model from the table LangChain ships; unknown names are taken to be able."""
-        profile = cast("dict[str, Any]", self._connections.get().model.profile or {})
+        profile = cast("dict[str, Any]", (await self._connections.get()).model.profile or {})
         return ModelInfo(
             self.name,
             self.model,
@@ -291,7 +320,7 @@ class SDKProvider(LLMProvider):
         return await self._described(self._list())
 
     async def _list(self) -> list[str]:
-        return sorted([str(entry.id) async for entry in self._connections.get().client.models.list()])
+        return sorted([str(entry.id) async for entry in (await self._connections.get()).client.models.list()])
 
     async def _described(self, answer: Any) -> Any:
         try:
@@ -317,9 +346,8 @@ class _End:
         self._usage: UsageMetadata | None = None
         self._id: str | None = None
 
-    def note(self, part: ChatGenerationChunk) -> AIMessageChunk:
-        message = part.message
-        chunk = message if isinstance(message, AIMessageChunk) else AIMessageChunk(content=message.content)
+    def note(self, part: ChatGeneration) -> AIMessageChunk:
+        chunk = _as_chunk(cast("AIMessage", part.message))
         said = {**cast("dict[str, Any]", chunk.response_metadata), **(part.generation_info or {})}
         self.begun = True
         self.reason = said.get("finish_reason") or said.get("stop_reason") or self.reason
@@ -329,19 +357,32 @@ class _End:
         chunk.response_metadata, chunk.usage_metadata, chunk.chunk_position = {}, None, None
         return chunk
 
-    def chunk(self, model: str, provider: str) -> AIMessageChunk:
+    def seal(self, chunk: AIMessageChunk, model: str, provider: str) -> AIMessageChunk:
+        """Make `chunk` the last one: all that was gathered goes into it."""
         reason = _STOPPED.get(self.reason or "", self.reason)
         if self._called and reason == "stop":
             reason = "tool_calls"  # OpenAI says "stop" after a call it was forced to make
         # No prompt is empty: 0 means that the server did not say.
         usage = self._usage if self._usage and self._usage["input_tokens"] > 0 else None
-        return AIMessageChunk(
-            content="",
-            id=self._id,
-            usage_metadata=usage,
-            response_metadata={"model_name": model, "model_provider": provider, "finish_reason": reason},
-            chunk_position="last",
-        )
+        chunk.id = self._id
+        chunk.usage_metadata = usage
+        chunk.response_metadata = {"model_name": model, "model_provider": provider, "finish_reason": reason}
+        chunk.chunk_position = "last"
+        return chunk
+
+
+def _as_chunk(message: AIMessage) -> AIMessageChunk:
+    if isinstance(message, AIMessageChunk):
+        return message
+    return AIMessageChunk(
+        content=message.content,
+        additional_kwargs=message.additional_kwargs,
+        response_metadata=message.response_metadata,
+        tool_calls=message.tool_calls,
+        invalid_tool_calls=message.invalid_tool_calls,
+        usage_metadata=message.usage_metadata,
+        id=message.id,
+    )
 
 
 def _body(error: Exception) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class AnthropicProvider(SDKProvider):
         return Health(ok=True, detail=f"{self.model} at {self._url}")
 
     async def _retrieve(self) -> None:
-        await self._connections.get().client.models.retrieve(self.model)
+        await (await self._connections.get()).client.models.retrieve(self.model)
 
 
 def _instructed(messages: list[BaseMessage]) -> list[BaseMessage]:

@@ -49,6 +49,7 @@ class OpenAIProvider(SDKProvider):
             openai_proxy=None,  # else LangChain asks the environment, and refuses it beside a client
             timeout=timeout,
             max_retries=0,  # retrying is the gateway's; the SDK would make two hidden attempts
+            use_responses_api=False,  # Chat Completions is what all compatible servers have
             stream_usage=True,  # off by default for any address but OpenAI's own
             stream_chunk_timeout=None,  # timeouts are the gateway's too
         )

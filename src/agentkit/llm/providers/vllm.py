@@ -50,6 +50,6 @@ class VLLMProvider(OpenAIProvider):
         return await self._described(self._info())
 
     async def _info(self) -> ModelInfo:
-        entries = {entry.id: entry async for entry in self._connections.get().client.models.list()}
+        entries = {entry.id: entry async for entry in (await self._connections.get()).client.models.list()}
         context = getattr(entries.get(self.model), "max_model_len", None)
         return ModelInfo(self.name, self.model, context, native_tools=True, structured_output="native")
