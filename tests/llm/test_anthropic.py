@@ -2,10 +2,9 @@
 
 import asyncio
 import inspect
-import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, Self
+from typing import Any
 
 import anthropic
 import httpx2
@@ -20,9 +19,11 @@ from agentkit.llm.providers.anthropic import AnthropicProvider
 from agentkit.testing.contracts import ProviderContract
 from agentkit.weights import WeightsStore
 
+from .upstream import CUT, HANG, Upstream
+from .wires.anthropic import MODEL, TOOL_ANSWER, AnthropicWire, end, error_body, said
+
 PROMPT = [HumanMessage("hello")]
 KEY = "sk-ant-secret-of-the-test"
-MODEL = "claude-haiku-4-5"
 TOOL = {
     "type": "function",
     "function": {
@@ -38,138 +39,6 @@ class Person(BaseModel):
     age: int
 
 
-class FakeAnthropic:
-    """`script` holds one answer a call: `(status, headers, body)`, or a list of events.
-
-    An event is an object (sent under its `type`), a string (sent as it is), or `None`, which
-    stalls until the client hangs up. After the last the body ends, politely unless it is `CUT`.
-    """
-
-    def __init__(self) -> None:
-        self.script: list[Any] = []
-        self.requests: list[dict[str, Any]] = []
-        self.heads: list[str] = []
-        self.disconnected = asyncio.Event()
-        self.url = ""
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            lengths = [line[15:] for line in head.splitlines() if line.lower().startswith("content-length:")]
-            body = await reader.readexactly(int(lengths[0])) if lengths else b""
-            path = head.split()[1].partition("?")[0]
-            if path == "/v1/messages":
-                self.heads.append(head)
-                self.requests.append(json.loads(body))
-                await self._answer(self.script.pop(0), reader, writer)
-            elif path in ("/v1/models", f"/v1/models/{MODEL}"):
-                entry = {
-                    "id": MODEL,
-                    "type": "model",
-                    "display_name": "x",
-                    "created_at": "2026-01-01T00:00:00Z",
-                }
-                listed = {"data": [entry], "has_more": False, "first_id": MODEL, "last_id": MODEL}
-                self._send(writer, 200, {}, listed if path == "/v1/models" else entry)
-            else:
-                self._send(writer, 404, {}, error_body("not_found_error", f"no {path}"))
-            await writer.drain()
-        except ConnectionError:
-            self.disconnected.set()
-        finally:
-            writer.close()
-
-    async def _answer(self, answer: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if isinstance(answer, tuple):
-            self._send(writer, *answer)
-            return
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
-        for event in answer:
-            if event is None:
-                await writer.drain()
-                await reader.read()
-                self.disconnected.set()
-                return
-            if event == CUT:
-                return
-            data = (
-                event if isinstance(event, str) else f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
-            )
-            writer.write(f"{len(data.encode()):x}\r\n{data}\r\n".encode())
-        writer.write(b"0\r\n\r\n")
-
-    def _send(self, writer: asyncio.StreamWriter, status: int, headers: dict[str, str], body: Any) -> None:
-        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-        lines = {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}
-        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        writer.write(f"HTTP/1.1 {status} X\r\n{head}Connection: close\r\n\r\n".encode() + data)
-
-
-CUT = "CUT"
-PING = {"type": "ping"}
-START = {
-    "type": "message_start",
-    "message": {
-        "id": "msg_1",
-        "type": "message",
-        "role": "assistant",
-        "content": [],
-        "model": MODEL,
-        "stop_reason": None,
-        "stop_sequence": None,
-        "usage": {"input_tokens": 25, "output_tokens": 1},
-    },
-}
-STOP = {"type": "message_stop"}
-
-
-def error_body(kind: str, message: str) -> dict[str, Any]:
-    return {"type": "error", "error": {"type": kind, "message": message}}
-
-
-def begin(**block: Any) -> dict[str, Any]:
-    return {"type": "content_block_start", "index": 0, "content_block": block}
-
-
-def delta(**fields: Any) -> dict[str, Any]:
-    return {"type": "content_block_delta", "index": 0, "delta": fields}
-
-
-def end(reason: str = "end_turn", **counts: int) -> list[dict[str, Any]]:
-    usage = counts or {"input_tokens": 25, "output_tokens": 15}
-    finish = {"stop_reason": reason, "stop_sequence": None}
-    return [
-        {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": finish, "usage": usage},
-        STOP,
-    ]
-
-
-def said(*texts: str) -> list[Any]:
-    parts = [delta(type="text_delta", text=text) for text in texts]
-    return [START, begin(type="text", text=""), PING, *parts]
-
-
-TOOL_ANSWER = [
-    START,
-    begin(type="tool_use", id="toolu_1", name="get_weather", input={}),
-    delta(type="input_json_delta", partial_json='{"city": '),
-    delta(type="input_json_delta", partial_json='"Paris"}'),
-    *end("tool_use"),
-]
-
-
 def make(url: str, **config: Any) -> AnthropicProvider:
     context = ProviderContext(
         WeightsStore("unused"), anthropic_api_key=SecretStr(KEY), anthropic_base_url=url
@@ -178,8 +47,8 @@ def make(url: str, **config: Any) -> AnthropicProvider:
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[FakeAnthropic]:
-    async with FakeAnthropic() as server:
+async def api() -> AsyncIterator[Upstream]:
+    async with Upstream(AnthropicWire()) as server:
         yield server
 
 
@@ -281,7 +150,7 @@ async def test_nobody_there():
 
 @pytest.mark.parametrize("how", ["cancel", "close"])
 async def test_leaving_hangs_up(api, how: str):
-    api.script = [[*said("word"), None]]
+    api.script = [[*said("word"), HANG]]
     started = asyncio.Event()
 
     async def read():

@@ -9,6 +9,8 @@ from agentkit.llm.providers.ollama import OllamaProvider
 from agentkit.testing.contracts import ProviderContract
 from agentkit.weights import WeightsStore
 
+from .upstream import HANG
+
 PROMPT = [HumanMessage("hello")]
 CALL = {"function": {"name": "get_weather", "arguments": {"city": "Paris"}}}
 
@@ -95,7 +97,7 @@ async def test_an_error_inside_the_stream_is_raised_after_the_text(ollama):
 
 
 async def test_cancelling_hangs_up_so_that_ollama_stops_generating(ollama):
-    ollama.script = [[ollama.say("word"), None]]
+    ollama.script = [[ollama.say("word"), HANG]]
     started = asyncio.Event()
 
     async def read():

@@ -3,11 +3,10 @@
 import asyncio
 import email.utils
 import inspect
-import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from typing import Any, Self
+from typing import Any
 
 import httpx2
 import openai
@@ -26,6 +25,9 @@ from agentkit.llm.providers.vllm import VLLMProvider
 from agentkit.testing.contracts import ProviderContract
 from agentkit.weights import WeightsStore
 
+from .upstream import CUT, HANG, Upstream
+from .wires.openai import DONE, TOOL_ANSWER, OpenAIWire, answer, event
+
 PROMPT = [HumanMessage("hello")]
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
 KEY = "sk-secret-of-the-test"
@@ -36,104 +38,6 @@ class Person(BaseModel):
     age: int
 
 
-class FakeOpenAI:
-    """Speaks Chat Completions on loopback. `script` holds one answer a call.
-
-    An answer is a `(status, headers, body)`, or a list of events: objects are sent as JSON,
-    strings as they are, `None` stalls until the client hangs up. `[DONE]` is not added.
-    """
-
-    def __init__(self) -> None:
-        self.script: list[Any] = []
-        self.requests: list[dict[str, Any]] = []
-        self.headers: list[str] = []
-        self.disconnected = asyncio.Event()
-        self.url = ""
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            lengths = [line[15:] for line in head.splitlines() if line.lower().startswith("content-length:")]
-            body = await reader.readexactly(int(lengths[0])) if lengths else b""
-            if head.startswith("GET"):
-                models = {"object": "list", "data": [{"id": "gpt-4.1-mini", "object": "model"}]}
-                self._send(writer, 200, {}, models)
-            else:
-                self.headers.append(head)
-                self.requests.append(json.loads(body))
-                await self._answer(self.script.pop(0), reader, writer)
-            await writer.drain()
-        except ConnectionError:
-            self.disconnected.set()
-        finally:
-            writer.close()
-
-    async def _answer(self, answer: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if isinstance(answer, tuple):
-            self._send(writer, *answer)
-            return
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
-        for event in answer:
-            if event is None:
-                await writer.drain()
-                await reader.read()
-                self.disconnected.set()
-                return
-            data = event if isinstance(event, str) else f"data: {json.dumps(event)}\n\n"
-            writer.write(f"{len(data.encode()):x}\r\n{data}\r\n".encode())
-        if answer and answer[-1] == DONE:
-            writer.write(b"0\r\n\r\n")  # else the body breaks off
-
-    def _send(self, writer: asyncio.StreamWriter, status: int, headers: dict[str, str], body: Any) -> None:
-        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-        lines = {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}
-        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        writer.write(f"HTTP/1.1 {status} X\r\n{head}Connection: close\r\n\r\n".encode() + data)
-
-
-DONE = "data: [DONE]\n\n"
-USAGE = {
-    "choices": [],
-    "usage": {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13},
-    "id": "chatcmpl-1",
-}
-
-
-def event(reason: str | None = None, **delta: Any) -> dict[str, Any]:
-    choice = {"index": 0, "delta": delta, "finish_reason": reason}
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "m-2026", "choices": [choice]}
-
-
-def answer(*texts: str) -> list[Any]:
-    role = event(role="assistant", content="")
-    return [role, *(event(content=text) for text in texts), event("stop"), USAGE, DONE]
-
-
-def call(**function: str) -> dict[str, Any]:
-    return {"index": 0, "id": "call_1", "type": "function", "function": function}
-
-
-TOOL_ANSWER = [
-    event(role="assistant", tool_calls=[call(name="get_weather", arguments="")]),
-    event(tool_calls=[{"index": 0, "function": {"arguments": '{"city": '}}]),
-    event(tool_calls=[{"index": 0, "function": {"arguments": '"Paris"}'}}]),
-    event("stop"),  # what OpenAI says after a forced call
-    USAGE,
-    DONE,
-]
-
-
 def make(url: str, kind: type[LLMProvider] = OpenAIProvider, **config: Any) -> LLMProvider:
     context = ProviderContext(
         WeightsStore("unused"), openai_api_key=SecretStr(KEY), openai_base_url=url, vllm_base_url=url
@@ -142,8 +46,8 @@ def make(url: str, kind: type[LLMProvider] = OpenAIProvider, **config: Any) -> L
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[FakeOpenAI]:
-    async with FakeOpenAI() as server:
+async def api() -> AsyncIterator[Upstream]:
+    async with Upstream(OpenAIWire()) as server:
         yield server
 
 
@@ -226,7 +130,7 @@ async def test_hints_say_what_to_do(api):
         ([{"error": {"message": "too long", "code": "context_length_exceeded"}}], "too long", 400, False),
         ([{"error": {"message": "odd", "type": "never_seen"}}], "odd", None, True),
         (["data: {broken\n\n"], "not valid JSON", None, True),
-        ([], "broke off", None, True),  # cut in the middle of the body
+        ([CUT], "broke off", None, True),
         ([DONE], "before the answer was complete", None, True),  # a polite ending that is none
     ],
 )
@@ -258,7 +162,7 @@ async def test_nobody_there(kind):
 
 @pytest.mark.parametrize("how", ["cancel", "close"])
 async def test_leaving_hangs_up(api, how: str):
-    api.script = [[event(role="assistant", content=""), event(content="word"), None]]
+    api.script = [[event(role="assistant", content=""), event(content="word"), HANG]]
     started = asyncio.Event()
 
     async def read():
@@ -302,7 +206,7 @@ async def test_the_request_says_what_was_asked(api):
         "tools": [TOOL],
         "tool_choice": "required",
     }
-    assert f"bearer {KEY}" in api.headers[0].lower()
+    assert f"bearer {KEY}" in api.heads[0].lower()
     assert result.usage is not None
     assert (result.usage["input_tokens"], result.usage["output_tokens"]) == (9, 4)
     assert (result.model, result.provider, result.finish_reason) == ("gpt-4.1-mini", "openai", "stop")
@@ -313,7 +217,7 @@ async def test_vllm_gets_no_key_and_fields_of_its_own(api):
     await make(api.url, VLLMProvider, model="o3", max_tokens=5, options={"top_k": 3}).complete(PROMPT)
     [request] = api.requests
     assert (request["max_tokens"], request["top_k"], request["temperature"]) == (5, 3, 0.0)
-    assert "bearer empty" in api.headers[0].lower()
+    assert "bearer empty" in api.heads[0].lower()
 
 
 async def test_a_model_that_refuses_a_temperature_gets_none(api):
@@ -329,7 +233,7 @@ async def test_the_environment_does_not_redirect(api, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment")
     api.script = [answer("a")]
     await make(api.url).complete(PROMPT)
-    assert f"bearer {KEY}" in api.headers[0].lower()
+    assert f"bearer {KEY}" in api.heads[0].lower()
 
 
 async def test_unknown_usage_stays_unknown(api):
