@@ -176,6 +176,10 @@ class SDKProvider(LLMProvider):
     ) -> dict[str, Any]:
         """Keyword arguments of LangChain's `_astream`."""
 
+    def _worded(self, messages: Sequence[BaseMessage], options: dict[str, Any]) -> list[BaseMessage]:  # noqa: ARG002
+        """The messages, with what this vendor wants said in words rather than in the request."""
+        return list(messages)
+
     @abstractmethod
     def _astream(
         self, model: Any, messages: list[BaseMessage], request: dict[str, Any]
@@ -187,7 +191,9 @@ class SDKProvider(LLMProvider):
     ) -> ChatGeneration:
         """Ask for the answer in one piece: reading it as a stream would cost a parse for each token."""
         result: ChatResult = await model._agenerate(messages, **request)  # noqa: SLF001
-        return result.generations[0]
+        (generation,) = result.generations
+        generation.message.response_metadata |= result.llm_output or {}
+        return generation
 
     def _api_key(self, option: SecretStr | None) -> SecretStr:
         key = option or self._configured_key()
@@ -223,24 +229,24 @@ class SDKProvider(LLMProvider):
         end = _End()
         try:
             model = (await self._connections.get()).model
-            request = self._request(model, tools, options)
-            if not stream:
-                answer = end.note(await self._whole(model, list(messages), request))
-                yield end.seal(answer, self.model, self.name)
-                return
-            # Closed here and not when the garbage collector gets to it: closing hangs up.
-            async with aclosing(self._astream(model, list(messages), request)) as parts:
-                async for part in parts:
-                    yield end.note(part)
+            request, asked = self._request(model, tools, options), self._worded(messages, options)
+            if stream:
+                last = AIMessageChunk(content="")
+                # Closed here and not when the garbage collector gets to it: closing hangs up.
+                async with aclosing(self._astream(model, asked, request)) as parts:
+                    async for part in parts:
+                        yield end.note(part)
+            else:
+                last = end.note(await self._whole(model, asked, request))
         except self._errors as error:
             raise self._mapped(error) from error
         if end.reason is None:
             raise self.error(
-                f"{self.title} at {self._url} ended the stream before the answer was complete.",
+                f"{self.title} at {self._url} ended before the answer was complete.",
                 is_retryable=True,
-                hint=None if end.begun else "Nothing was said at all: is that the address of an API?",
+                hint=None if end.begun else f"Nothing was said at all. Is {self._url} the address of an API?",
             )
-        yield end.seal(AIMessageChunk(content=""), self.model, self.name)
+        yield end.seal(last, self.model, self.name)
 
     def _chosen(self, options: dict[str, Any]) -> dict[str, Any]:
         """What the call, else the configuration, says about the answer; unset is left out."""
@@ -281,7 +287,10 @@ class SDKProvider(LLMProvider):
         passing = type(error).__name__ == "RetryableError" or (
             "APIError" in names and bool(getattr(error, "body", None))
         )
-        return self.error(f"{self.title}: {text}", is_retryable=passing and not words & _SPENT)
+        # What LangChain says of an answer that is no JSON object, a web page for one.
+        unreadable = text.startswith("Unexpected response type")
+        hint = f"Is {self._url} the address of an API?" if unreadable else None
+        return self.error(f"{self.title}: {text}", is_retryable=passing and not words & _SPENT, hint=hint)
 
     def _hint(self, status: int) -> str | None:
         match status:

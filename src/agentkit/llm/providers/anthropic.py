@@ -63,7 +63,7 @@ class AnthropicProvider(SDKProvider):
         # Newer models refuse it, and LangChain's table says which older ones still take it.
         if not cast("dict[str, Any]", model.profile or {}).get("temperature", False):
             request.pop("temperature", None)
-        if response_format := options.get("response_format"):
+        if (response_format := options.get("response_format")) and not _in_words(response_format):
             request["response_format"] = response_format
         if tools:
             choice = options.get("tool_choice")
@@ -71,12 +71,14 @@ class AnthropicProvider(SDKProvider):
             request |= bound | ({"tool_choice": {"type": "none"}} if choice == "none" else {})
         return request
 
+    def _worded(self, messages: Sequence[BaseMessage], options: dict[str, Any]) -> list[BaseMessage]:
+        if _in_words(options.get("response_format") or {}):
+            return _instructed(list(messages))
+        return list(messages)
+
     def _astream(
         self, model: Any, messages: list[BaseMessage], request: dict[str, Any]
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        if request.get("response_format", {}).get("type") == "json_object":
-            request = {name: value for name, value in request.items() if name != "response_format"}
-            messages = _instructed(messages)
         return model._astream(messages, **request)  # noqa: SLF001
 
     async def health_check(self) -> Health:
@@ -89,6 +91,10 @@ class AnthropicProvider(SDKProvider):
 
     async def _retrieve(self) -> None:
         await (await self._connections.get()).client.models.retrieve(self.model)
+
+
+def _in_words(response_format: dict[str, Any]) -> bool:
+    return response_format.get("type") == "json_object"
 
 
 def _instructed(messages: list[BaseMessage]) -> list[BaseMessage]:
