@@ -1,7 +1,7 @@
 """What the gateway costs on top of a bare LangChain model, and what LiteLLM's Router costs.
 
-All sides ask the same OpenAI-compatible server on loopback (another process) in rotation,
-call by call: `ChatOpenAI` as it is, agentkit's gateway with retry, breaker, timeouts and
+All sides ask the same OpenAI-compatible server on loopback (another process) in random
+order, call by call: `ChatOpenAI` as it is, agentkit's gateway with retry, breaker, timeouts and
 price around the provider `openai`, and LiteLLM's Router with its retries. Prints medians
 (noise on a busy machine), differences to the bare model, and ratios (the point). Then the
 time from a call to the fallback's own `chat` while the first model's breaker is open.
@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -25,6 +26,7 @@ from typing import Any
 
 TOKENS = 20
 WARM_UP = 20
+PAUSE = 0.01  # lets what one side still does in the background end before the next one is timed
 MESSAGES = [("system", "Answer in one sentence."), ("user", "What is a circuit breaker?")]
 
 Call = Callable[[], Awaitable[float]]
@@ -159,8 +161,9 @@ async def measure(url: str, sides: list[str], calls: int) -> dict[str, dict[str,
         name: {"whole": [], "streamed": [], "first": []} for name in sides
     }
     for number in range(WARM_UP + calls):
-        for name in sides if number % 2 else reversed(sides):
+        for name in random.sample(sides, len(sides)):
             whole, streamed = made[name]
+            await asyncio.sleep(PAUSE)
             began = time.perf_counter()
             await whole()
             middle = time.perf_counter()
@@ -247,23 +250,21 @@ def report(figures: dict[str, dict[str, list[float]]]) -> None:
         name: {kind: statistics.median(times) for kind, times in kinds.items()}
         for name, kinds in figures.items()
     }
+    over = {
+        name: {kind: value - medians["bare"][kind] for kind, value in kinds.items()}
+        for name, kinds in medians.items()
+    }
     print(f"{'':10} {'whole':>18} {'streamed':>18} {'to first content':>18}   (median ms, over bare)")
     for name, kinds in medians.items():
-        cells = [f"{value:8.2f} {value - medians['bare'][kind]:+8.3f}" for kind, value in kinds.items()]
+        cells = [f"{value:8.2f} {over[name][kind]:+8.3f}" for kind, value in kinds.items()]
         print(f"{name:10} " + " ".join(f"{cell:>18}" for cell in cells))
-    for name, kinds in medians.items():
-        if name == "bare":
-            continue
-        shares = [f"{100 * (kinds[kind] / medians['bare'][kind] - 1):+.1f} %" for kind in kinds]
-        print(
-            f"{name}: {', '.join(f'{kind} {share}' for kind, share in zip(kinds, shares, strict=True))} over bare"
-        )
-    if "litellm" in medians and "agentkit" in medians:
-        for kind in medians["bare"]:
-            over = {name: medians[name][kind] - medians["bare"][kind] for name in ("agentkit", "litellm")}
-            print(
-                f"{kind}: agentkit's overhead is {over['agentkit'] / over['litellm']:.3f} of LiteLLM's (goal ≤ 0.1)"
+    for kind, base in medians["bare"].items():
+        line = f"{kind}: agentkit {100 * over['agentkit'][kind] / base:+.1f} % over bare (goal ≤ 5)"
+        if "litellm" in over:
+            line += (
+                f", {over['agentkit'][kind] / over['litellm'][kind]:.3f} of LiteLLM's overhead (goal ≤ 0.1)"
             )
+        print(line)
 
 
 if __name__ == "__main__":
