@@ -256,7 +256,8 @@ class Kit:
             events=self.events,
             home=asyncio.get_running_loop(),
         )
-        return compile_blueprint(loaded, parts)
+        # In a thread: it imports the providers' SDKs and the blueprint's tools.
+        return await asyncio.to_thread(compile_blueprint, loaded, parts)
 
     async def _checkpointer(self, kind: str) -> "BaseCheckpointSaver[Any] | None":
         if kind == "postgres":

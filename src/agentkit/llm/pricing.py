@@ -5,7 +5,9 @@ is fetched. It is asked for OpenAI and Anthropic at their own addresses only; wh
 costs elsewhere is for the configuration to say.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from importlib import import_module
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
@@ -53,6 +55,14 @@ class PricedProvider(ProviderWrapper):
             self.context, f"{inner.name}_base_url", None
         )
         self._listed = inner.name in LISTED and not elsewhere
+        self._loaded = not self._listed
+
+    async def start(self) -> None:
+        """Get the inner provider ready, and the price list loaded: it takes a moment, once a process."""
+        await self.inner.start()
+        if not self._loaded:
+            await asyncio.to_thread(import_module, "genai_prices.data")
+            self._loaded = True
 
     async def chat(
         self,
