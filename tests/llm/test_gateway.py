@@ -36,7 +36,16 @@ def test_unknown_names_list_the_valid_ones():
         UnknownNameError, match=r"Unknown provider 'olama'\. Did you mean 'ollama'\?"
     ) as caught:
         gateway().chat_model(LLMConfig("olama"))
-    assert caught.value.choices == ("anthropic", "auto", "local", "ollama", "openai", "scripted", "vllm")
+    assert caught.value.choices == (
+        "anthropic",
+        "auto",
+        "langchain",
+        "local",
+        "ollama",
+        "openai",
+        "scripted",
+        "vllm",
+    )
     with pytest.raises(UnknownNameError, match="Unknown model 'gpt'"):
         gateway().chat_model(LLMConfig("local", model="gpt"))
     with pytest.raises(UnknownNameError, match="Did you mean 'threads'"):

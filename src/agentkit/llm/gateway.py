@@ -93,7 +93,7 @@ class LLMGateway:
 
     def _link(self, config: LLMConfig) -> LLMProvider:
         provider = self._provider(config)
-        key = (config.provider, config.model, config.options.get("base_url"))
+        key = (config.provider, config.use, config.model, config.options.get("base_url"))
         if key not in self._breakers:
             self._breakers[key] = self._breaker(provider)
         return resilient_link(PricedProvider(provider), self._breakers[key], self._events)
