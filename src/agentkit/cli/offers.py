@@ -158,7 +158,7 @@ async def _bounded(answer: Awaitable[T]) -> T | Exception:
             return await answer
     except TimeoutError:
         return AgentKitError(f"No answer within {_SECONDS:g} s.", hint="Is the address right?")
-    except AgentKitError as error:
+    except Exception as error:  # noqa: BLE001 - a plug-in's own, too
         return error
 
 
@@ -172,4 +172,4 @@ def _address(provider: "LLMProvider") -> str:
 def _split(error: Exception) -> tuple[str, str]:
     """Our error texts end with what to do."""
     detail, _, fix = str(error).partition("\n")
-    return detail, fix
+    return detail or type(error).__name__, fix
