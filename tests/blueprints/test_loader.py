@@ -199,6 +199,20 @@ def test_allowed_modules_cover_what_is_below_them(check, faults, folder):
     assert "Allowed: myapp.tools. Add its module there" in faults(folder)[0]
 
 
+def test_a_models_use_must_be_allowed_and_is_not_imported(check, faults, folder, tmp_path, monkeypatch):
+    (tmp_path / "modeltrap.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    edit(main(folder), "models:\n", "models:\n  own: {use: 'modeltrap:make'}\n")
+    [fault] = faults(folder)
+    line = 1 + main(folder).read_text().splitlines().index("  own: {use: 'modeltrap:make'}")
+    assert fault.startswith(
+        f"blueprint.yaml:{line}:14: 'modeltrap:make' is not under security.allowed_modules"
+    )
+    edit(main(folder), "name: team", "name: team\nsecurity: {allowed_modules: [modeltrap]}")
+    assert check(folder).spec.models["own"].use == "modeltrap:make"
+    assert "modeltrap" not in sys.modules
+
+
 def test_validation_imports_no_user_code(check, folder, tmp_path, monkeypatch):
     (tmp_path / "mytrap.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)

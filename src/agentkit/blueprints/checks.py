@@ -21,6 +21,7 @@ from agentkit.errors import Problem, PromptError, UnknownNameError
 from agentkit.prompts import Prompt, PromptManager
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
+from agentkit.references import is_allowed, refusal
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -74,6 +75,7 @@ class Checker:
             message = "The blueprint has no agents: add files agents/NAME.yaml, or a list 'agents'."
             self.problems.append(self._tree.problem(message, ("agents",), key=True))
         self._providers_exist()
+        self._models_are_allowed()
         self._fallbacks_exist()
         self._prices_are_known(count)
         self._supervisor_and_routing()
@@ -130,6 +132,13 @@ class Checker:
             provider = self._at(path)
             if isinstance(provider, str) and provider not in valid:
                 self._report(unknown_choice("provider", provider, valid), path)
+
+    def _models_are_allowed(self) -> None:
+        for name in self._model_names():
+            path = ("models", name, "use")
+            use = self._at(path)
+            if isinstance(use, str) and ":" in use:
+                self._allowed(use, path)
 
     def _fallbacks_exist(self) -> None:
         for name in self._model_names():
@@ -197,14 +206,12 @@ class Checker:
     def _tool(self, tool: ToolSpec, path: KeyPath) -> None:
         if tool.name and self._tools is not None and tool.name not in self._tools:
             self._report(unknown_choice("tool", tool.name, self._tools), (*path, "name"))
+        self._allowed(tool.use, (*path, "use"))
+
+    def _allowed(self, use: str | None, path: KeyPath) -> None:
         security = self._part(SecuritySpec, ("security",))
-        if tool.use and security and not _is_allowed(tool.use, security):
-            allowed = ", ".join(security.allowed_modules) or "(none)"
-            self._report(
-                f"{tool.use!r} is not under security.allowed_modules. Allowed: {allowed}. "
-                "Add its module there if you trust it.",
-                (*path, "use"),
-            )
+        if use and security and not is_allowed(use, security.allowed_modules):
+            self._report(refusal(use, security.allowed_modules), path)
 
     def _prompt(self, role: str, path: KeyPath, default: PromptRef | None) -> None:
         written = self._at(path) is not None
@@ -269,8 +276,3 @@ class Checker:
 def source_path(root: Path, source: SourceSpec) -> Path:
     """Return where a source is; a relative path starts at the blueprint's folder `root`."""
     return root / source.path
-
-
-def _is_allowed(use: str, security: SecuritySpec) -> bool:
-    module = use.partition(":")[0]
-    return any(module == allowed or module.startswith(f"{allowed}.") for allowed in security.allowed_modules)

@@ -1,9 +1,8 @@
 """From a checked blueprint to a compiled graph."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, cast
 
 from langchain_core.embeddings import Embeddings
@@ -28,6 +27,7 @@ from agentkit.llm.gateway import LLMGateway
 from agentkit.prompts import Prompt
 from agentkit.rag.retriever import RAGRetriever
 from agentkit.rag.vector_store import PgVectorStore
+from agentkit.references import load
 from agentkit.tools import TOOLS
 
 
@@ -90,7 +90,7 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     return build_agent(
         name=agent.name,
         model=_model(agent.model, blueprint, parts),
-        tools=[_tool(tool) for tool in agent.tools],
+        tools=[_tool(tool, blueprint.spec.security.allowed_modules) for tool in agent.tools],
         prompt=_fill(blueprint.prompts[agent.prompt]),
         retriever=_retrieve(agent, blueprint, parts),
         sources_prompt=_sources_prompt(blueprint),
@@ -154,17 +154,10 @@ def _fill(prompt: Prompt, **values: str) -> str:
     return prompt.render(**{name: value for name, value in values.items() if name in prompt.variables})
 
 
-def _tool(spec: ToolSpec) -> BaseTool | Callable[..., Any]:
+def _tool(spec: ToolSpec, allowed: Sequence[str]) -> BaseTool | Callable[..., Any]:
     if spec.use is None:
         return TOOLS.get(spec.name or "")
-    module_name, _, attribute = spec.use.partition(":")
-    try:
-        tool = getattr(import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(
-            f"The tool {spec.use!r} cannot be imported: {error}",
-            hint="Check the spelling, and that the module is installed or on PYTHONPATH.",
-        ) from error
+    tool = load(spec.use, allowed=allowed, kind="tool")
     if not isinstance(tool, BaseTool) and not callable(tool):
         raise ConfigurationError(f"{spec.use!r} is neither a LangChain tool nor a function.")
     return cast("BaseTool | Callable[..., Any]", tool)

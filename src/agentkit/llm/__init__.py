@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agentkit.llm.chat_model import GatewayChatModel as GatewayChatModel
     from agentkit.llm.gateway import LLMGateway as LLMGateway
     from agentkit.llm.providers import PROVIDERS as PROVIDERS
+    from agentkit.llm.resilience.retry import retry_with_backoff as retry_with_backoff
 
 _HOMES = {
     "PROVIDERS": "providers",
@@ -31,6 +32,7 @@ _HOMES = {
     "LLMResponse": "base",
     "ModelInfo": "base",
     "ProviderContext": "base",
+    "retry_with_backoff": "resilience.retry",
 }
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "ModelInfo",
     "ProviderContext",
     "budget",
+    "retry_with_backoff",
 ]
 
 

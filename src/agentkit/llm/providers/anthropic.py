@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from agentkit.errors import ProviderError
 from agentkit.llm.base import Health, ToolSpec
-from agentkit.llm.providers._langchain import SDKProvider
+from agentkit.llm.providers._sdk import SDKProvider
 
 DEFAULT_MODEL = "claude-haiku-4-5"
 

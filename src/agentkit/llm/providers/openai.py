@@ -13,7 +13,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from pydantic import SecretStr
 
 from agentkit.llm.base import ToolSpec
-from agentkit.llm.providers._langchain import SDKProvider
+from agentkit.llm.providers._sdk import SDKProvider
 
 DEFAULT_MODEL = "gpt-4.1-mini"
 

@@ -17,14 +17,14 @@ from email.utils import parsedate_to_datetime
 from types import ModuleType
 from typing import Any, ClassVar, cast
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import SecretStr
 
 from agentkit.errors import ConfigurationError, ProviderError, nearest
 from agentkit.extras import require
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec
+from agentkit.llm.providers._stream_end import StreamEnd
 
 _CONNECT_SECONDS = 5.0
 _DESCRIBE_SECONDS = 10.0
@@ -57,8 +57,6 @@ _RETRYABLE_BELOW_500 = frozenset({408, 409, 429})
 _NOT_RETRYABLE_FROM_500 = frozenset({501, 505})
 # 429s that only money mends.
 _SPENT = frozenset({"insufficient_quota", "contract_spend_limit_reached", "enforced_spend_limit_reached"})
-
-_STOPPED = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +224,7 @@ class SDKProvider(LLMProvider):
         **options: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """Answer `messages`; see `LLMProvider.chat`."""
-        end = _End()
+        end = StreamEnd()
         try:
             model = (await self._connections.get()).model
             request, asked = self._request(model, tools, options), self._worded(messages, options)
@@ -267,7 +265,7 @@ class SDKProvider(LLMProvider):
                 f"{self.title} answered {status}: {text}",
                 status=status,
                 retry_after=_retry_after(error),
-                is_retryable=_retryable(status) and not words & _SPENT,
+                is_retryable=retryable(status) and not words & _SPENT,
                 hint=self._hint(status),
             )
         names = {base.__name__ for base in type(error).__mro__}
@@ -345,55 +343,6 @@ class SDKProvider(LLMProvider):
         await self._connections.aclose()
 
 
-class _End:
-    """Gathers what belongs to the last chunk, which vendors spread over several."""
-
-    def __init__(self) -> None:
-        self.begun = False
-        self.reason: str | None = None
-        self._called = False
-        self._usage: UsageMetadata | None = None
-        self._id: str | None = None
-
-    def note(self, part: ChatGeneration) -> AIMessageChunk:
-        chunk = _as_chunk(cast("AIMessage", part.message))
-        said = {**cast("dict[str, Any]", chunk.response_metadata), **(part.generation_info or {})}
-        self.begun = True
-        self.reason = said.get("finish_reason") or said.get("stop_reason") or self.reason
-        self._called = self._called or bool(chunk.tool_call_chunks)
-        self._usage = chunk.usage_metadata or self._usage  # cumulative where it comes more than once
-        self._id = chunk.id or self._id
-        chunk.response_metadata, chunk.usage_metadata, chunk.chunk_position = {}, None, None
-        return chunk
-
-    def seal(self, chunk: AIMessageChunk, model: str, provider: str) -> AIMessageChunk:
-        """Make `chunk` the last one: all that was gathered goes into it."""
-        reason = _STOPPED.get(self.reason or "", self.reason)
-        if self._called and reason == "stop":
-            reason = "tool_calls"  # OpenAI says "stop" after a call it was forced to make
-        # No prompt is empty: 0 means that the server did not say.
-        usage = self._usage if self._usage and self._usage["input_tokens"] > 0 else None
-        chunk.id = self._id
-        chunk.usage_metadata = usage
-        chunk.response_metadata = {"model_name": model, "model_provider": provider, "finish_reason": reason}
-        chunk.chunk_position = "last"
-        return chunk
-
-
-def _as_chunk(message: AIMessage) -> AIMessageChunk:
-    if isinstance(message, AIMessageChunk):
-        return message
-    return AIMessageChunk(
-        content=message.content,
-        additional_kwargs=message.additional_kwargs,
-        response_metadata=message.response_metadata,
-        tool_calls=message.tool_calls,
-        invalid_tool_calls=message.invalid_tool_calls,
-        usage_metadata=message.usage_metadata,
-        id=message.id,
-    )
-
-
 def _body(error: Exception) -> dict[str, Any]:
     """The error object: OpenAI's SDK has unwrapped it, Anthropic's has not."""
     body = getattr(error, "body", None)
@@ -426,13 +375,17 @@ def _text(error: Exception) -> str:
     return str(body.get("message") or body.get("detail") or getattr(error, "message", None) or error)
 
 
-def _retryable(status: int) -> bool:
+def retryable(status: int) -> bool:
+    """Whether a request that was answered so may succeed later."""
     return status in _RETRYABLE_BELOW_500 or (status >= 500 and status not in _NOT_RETRYABLE_FROM_500)  # noqa: PLR2004
 
 
 def _retry_after(error: Exception) -> float | None:
+    return retry_after_seconds(getattr(getattr(error, "response", None), "headers", {}).get("retry-after"))
+
+
+def retry_after_seconds(value: str | None) -> float | None:
     """Seconds from `Retry-After`: a number, or a date (RFC 9110 §10.2.3)."""
-    value = getattr(getattr(error, "response", None), "headers", {}).get("retry-after")
     if not value:
         return None
     try:
