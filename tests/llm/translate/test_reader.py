@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,32 +13,28 @@ FENCE = "```"
 # Pieces of which models make what they should not: text, fences, half objects, odd escapes.
 SCRAPS = st.sampled_from(
     [
-        "{",
-        "}",
-        '"',
-        "\\",
-        "\\u",
-        "\\ud83d",
-        "\\ude00",
-        "d8",
-        "`",
-        FENCE,
-        "```json",
-        "json",
-        "\n",
-        " ",
-        ":",
-        ",",
+        *(
+            "{",
+            "}",
+            "[",
+            "]",
+            '"',
+            "\\",
+            "\\u",
+            "\\ud83d",
+            "\\ude00",
+            "d8",
+            "\ud83d",
+            "`",
+            "\n",
+            " ",
+            ":",
+            ",",
+        ),
+        *(FENCE, "```json", "json", '{"answer": "', '"answer"', '"tool"', '"arguments"', "NaN", "text"),
+        *('{"tool": "add", "arguments": {"a": 1}}', '{"name": "add", "parameters": {}}', "9" * 5000),
+        '{"answer": {"b": [1]}}',
     ]
-    + [
-        '{"tool": "add", "arguments": {"a": 1}}',
-        '{"answer": "',
-        '"answer"',
-        '"tool"',
-        '"arguments"',
-        "\ud83d",
-    ]
-    + ['{"name": "add", "parameters": {}}', '{"answer": {"b": [1]}}', "[", "]", "NaN", "9" * 5000, "text"]
 )
 WILD = st.lists(SCRAPS | st.text(max_size=3), max_size=25).map("".join)
 
@@ -51,7 +48,7 @@ def read(pieces: list[str], reader: Reader | None = None) -> tuple[str, list[tup
 
 def cut(text: str, places: list[int]) -> list[str]:
     ends = sorted({place % (len(text) + 1) for place in places} | {0, len(text)})
-    return [text[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(ends)]
 
 
 @given(st.text(st.characters(codec="utf-8")), st.integers(1, 7), st.booleans())

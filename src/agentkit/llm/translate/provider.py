@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
@@ -17,10 +17,10 @@ from agentkit.llm.translate.history import portable, told, uses_tools
 from agentkit.llm.translate.reader import CallReader, JSONReader, Reader, Said
 from agentkit.llm.translate.wording import (
     instructed,
+    json_instruction,
     reply_schema,
     schema_instruction,
     tools_instruction,
-    words,
 )
 
 logger = logging.getLogger(__name__)
@@ -159,16 +159,19 @@ class TranslatingProvider(ProviderWrapper):
         response_format = request.options.get("response_format")
         if not response_format or self._info is None or self._info.structured_output == "native":
             return request
-        messages, schema = request.messages, _schema(response_format)
-        if schema is not None:
-            messages = instructed(messages, schema_instruction(schema))
-        if self._info.structured_output == "grammar":
-            return _Request(messages, request.tools, request.options)
+        schema = _schema(response_format)
+        if self._info.structured_output == "none":
+            options = {name: value for name, value in request.options.items() if name != "response_format"}
+            reader = JSONReader("[" if schema and schema.get("type") == "array" else "{")
+            return replace(
+                request,
+                messages=instructed(request.messages, json_instruction(schema)),
+                options=options,
+                reader=reader,
+            )
         if schema is None:
-            messages = instructed(messages, words("json_object"))
-        options = {name: value for name, value in request.options.items() if name != "response_format"}
-        reader = JSONReader("[" if schema and schema.get("type") == "array" else "{")
-        return _Request(messages, request.tools, options, reader)
+            return request
+        return replace(request, messages=instructed(request.messages, schema_instruction(schema)))
 
     def _answer(self, request: _Request, *, stream: bool) -> AsyncIterator[AIMessageChunk]:
         source = self.inner.chat(request.messages, tools=request.tools, stream=stream, **request.options)

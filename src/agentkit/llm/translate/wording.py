@@ -72,8 +72,18 @@ def tools_instruction(
 
 
 def schema_instruction(schema: dict[str, Any]) -> str:
-    """What the model is told about the shape of its answer."""
+    """What the model is told about the shape its answer is held to."""
     return words("schema").format(schema=json.dumps(schema, ensure_ascii=False))
+
+
+def json_instruction(schema: dict[str, Any] | None) -> str:
+    """What the model is told about its answer when nothing holds it to a shape."""
+    # Small models told to "fit this schema" repeat the schema, with the answer in it.
+    kind = "array" if schema and schema.get("type") == "array" else "object"
+    only = words("json_only").format(kind=kind)
+    if schema is None:
+        return only
+    return f"{only} {words('its_schema').format(schema=json.dumps(schema, ensure_ascii=False))}"
 
 
 def _brief(function: dict[str, Any]) -> dict[str, Any]:
