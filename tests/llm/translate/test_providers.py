@@ -149,6 +149,16 @@ async def test_tools_and_a_schema_for_the_answer_go_together(upstream: Upstream)
     assert variants[-1]["properties"]["answer"]["required"] == ["name", "age"]
 
 
+async def test_anthropic_can_be_asked_to_write_its_calls_too(upstream: Upstream):
+    upstream.answers = [anthropic({"type": "text", "text": CALL_IN_JSON})]
+    bound = gateway(upstream, model("anthropic", tool_calls="json")).chat_model().bind_tools([get_weather])
+    called = await bound.ainvoke([QUESTION])
+    assert called.tool_calls[0]["args"] == IN_PARIS
+    [request] = upstream.requests
+    assert not request.get("tools")
+    assert "anyOf" in json.dumps(request["output_config"])
+
+
 async def test_ollama_can_be_made_to_call_a_tool(upstream: Upstream):
     upstream.answers = [
         ollama(json.dumps({"tool": "Person", "arguments": PERSON})),

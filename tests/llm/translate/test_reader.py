@@ -127,6 +127,16 @@ def test_what_was_cut_off_is_given_as_it_is(raw: str):
     assert read([raw]) == (raw, [])
 
 
+@pytest.mark.parametrize(
+    "endless", [" ", "\n", "`", "{", "a\n", '{"tool": ', '{"answer": "\\n', '{"name": {']
+)
+def test_a_model_that_has_lost_the_thread_is_read_to_its_end(endless: str):
+    raw = endless * 10_000  # a reader of cubic cost would not return
+    text, calls = read([raw[i : i + 3] for i in range(0, len(raw), 3)])
+    assert calls == []
+    assert text.startswith(raw[:1]) or endless.startswith('{"answer"')
+
+
 def test_an_answer_cut_off_keeps_its_text():
     assert read(['{"answer": "half of']) == ("half of", [])
     assert read(['{"answer": "half of \\ud83d']) == ("half of ", [])

@@ -71,6 +71,13 @@ async def test_the_embedded_model_finishes_what_openai_began(weights_store: Weig
     await made.aclose()
 
 
+async def test_auto_calls_tools_whoever_it_chose(weights_store: WeightsStore):
+    made = gateway(weights_store, LLMConfig("auto", model=MODEL, max_tokens=64, options=OPTIONS))
+    called = await made.chat_model().bind_tools([get_weather]).ainvoke([QUESTION])
+    assert [call["args"] for call in called.tool_calls] == [{"city": "Paris"}]
+    await made.aclose()
+
+
 async def test_a_model_that_nothing_holds_to_the_form_calls_and_answers_all_the_same(
     weights_store: WeightsStore,
 ):

@@ -17,8 +17,9 @@ from agentkit.llm.translate.scanning import JSONEnd, first_json, parsed, read_st
 Said = str | ToolCallChunk
 """A piece of the answer's text, or a whole tool call."""
 
-_OPENING = re.compile(r"\s*(?:```(?:json)?\s*)?\{")
-_PERHAPS_OPENING = re.compile(r"\s*(?:`{1,2}|```(?:j|js|jso|json)?\s*)?\Z")
+# Models that lose the thread write white space without end: each run is looked at once.
+_OPENING = re.compile(r"(?<!\s)\s*+(?:```(?:json)?\s*+)?\{")
+_PERHAPS_OPENING = re.compile(r"(?<!\s)\s*+(?:`{1,2}|```(?:j|js|jso|json)?\s*+)?\Z")
 _PERHAPS_FENCE = re.compile(r"\s*`{0,2}")
 _FENCE = re.compile(r"\s*```")
 _HEAD = re.compile(r'\{\s*(?:"(?P<key>\w*)(?P<closed>"\s*(?P<colon>:\s*)?)?)?')
@@ -86,6 +87,8 @@ class CallReader:
         self._held = ""
 
     def _read_text(self) -> Iterator[Said]:
+        if self._held.isspace():
+            return
         opening = _OPENING.search(self._held)
         if opening is None:
             perhaps = _PERHAPS_OPENING.search(self._held)
