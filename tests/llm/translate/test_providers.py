@@ -185,7 +185,8 @@ async def test_a_model_of_ollama_without_tools_writes_json(upstream: Upstream):
     assert all(not request.get("tools") and request["format"] for request in upstream.requests)
     history = [QUESTION, called, ToolMessage("sunny", tool_call_id="x"), answer, HumanMessage("Thanks")]
     await made.chat_model().ainvoke(history)  # without tools now, but they were used
-    assert all("tool_calls" not in message for message in upstream.requests[-1]["messages"])
+    told = [message for request in upstream.requests for message in request["messages"]]
+    assert all(not message.get("tool_calls") and message["role"] != "tool" for message in told)
     assert upstream.shown == 1
 
 

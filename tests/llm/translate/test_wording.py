@@ -46,4 +46,4 @@ def test_the_instruction_joins_the_system_message():
     assert instructed([SystemMessage("Be."), question], "Do.") == [SystemMessage("Be.\n\nDo."), question]
     cached = {"type": "text", "text": "Be.", "cache_control": {"type": "ephemeral"}}
     [joined] = instructed([SystemMessage([cached])], "Do.")
-    assert joined.content == [cached, {"type": "text", "text": "Do."}]
+    assert joined.content == [cached, {"type": "text", "text": "\n\nDo."}]

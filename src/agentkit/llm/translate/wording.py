@@ -118,4 +118,4 @@ def instructed(messages: Sequence[BaseMessage], instruction: str) -> list[BaseMe
     content = cast("str | list[Any]", messages[0].content)
     if isinstance(content, str):
         return [SystemMessage(f"{content}\n\n{instruction}"), *messages[1:]]
-    return [SystemMessage([*content, {"type": "text", "text": instruction}]), *messages[1:]]
+    return [SystemMessage([*content, {"type": "text", "text": f"\n\n{instruction}"}]), *messages[1:]]
