@@ -16,6 +16,7 @@ from agentkit.llm.pricing import PricedProvider
 from agentkit.llm.providers import PROVIDERS
 from agentkit.llm.resilience import CircuitBreaker, FallbackProvider, resilient_link
 from agentkit.llm.resilience.breaker import State
+from agentkit.llm.translate import TranslatingProvider
 from agentkit.registry import Registry
 from agentkit.weights import Progress, WeightsStore
 
@@ -160,7 +161,8 @@ class LLMGateway:
         key = (config.provider, config.use, config.model, config.options.get("base_url"))
         if key not in self._breakers:
             self._breakers[key] = self._breaker(provider)
-        return resilient_link(PricedProvider(provider), self._breakers[key], self._events)
+        priced = PricedProvider(provider)
+        return resilient_link(priced, self._breakers[key], self._events, TranslatingProvider)
 
     def _breaker(self, provider: LLMProvider) -> CircuitBreaker:
         policy = provider.config.breaker

@@ -266,7 +266,7 @@ class SDKProvider(LLMProvider):
                 status=status,
                 retry_after=_retry_after(error),
                 is_retryable=retryable(status) and not words & _SPENT,
-                hint=self._hint(status),
+                hint=self._hint(status, text),
             )
         names = {base.__name__ for base in type(error).__mro__}
         if "APIConnectionError" in names or isinstance(error, (self._http.HTTPError, OSError, EOFError)):
@@ -290,7 +290,7 @@ class SDKProvider(LLMProvider):
         hint = f"Is {self._url} the address of an API?" if unreadable else None
         return self.error(f"{self.title}: {text}", is_retryable=passing and not words & _SPENT, hint=hint)
 
-    def _hint(self, status: int) -> str | None:
+    def _hint(self, status: int, text: str) -> str | None:  # noqa: ARG002 - for those below who know more
         match status:
             case 401 | 403:
                 return f"Set {self.key_variable} to a key that may use {self.model}."
