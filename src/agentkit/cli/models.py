@@ -51,6 +51,18 @@ def pull(name: str) -> None:
         out.print(str(path), markup=False)
 
 
+@app.command("clear-cache")
+def clear_cache() -> None:
+    """Forget the answers that models with a `cache` have kept."""
+    with Session() as session:
+        session.run(_clear_cache(session))
+    out.print("No answer is kept any more.")
+
+
+async def _clear_cache(session: Session) -> None:
+    await (await session.kit.answer_cache()).aclear()
+
+
 def _row(store: "WeightsStore", name: str) -> dict[str, Any]:
     entry, status = store.catalogue[name], store.status(name)
     return {

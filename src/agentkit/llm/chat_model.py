@@ -214,6 +214,7 @@ class _CallRecord:
     __slots__ = (
         "_agent",
         "_began",
+        "_cached",
         "_cost",
         "_estimated",
         "_first",
@@ -232,6 +233,7 @@ class _CallRecord:
         self._streaming = streaming
         self._usage: Mapping[str, Any] = {}
         self._estimated = False
+        self._cached = False
         self._cost: float | None = None
         self._first: float | None = None
         self.status: Status = "cancelled"
@@ -253,6 +255,7 @@ class _CallRecord:
             self._model = chunk.response_metadata.get("model_name", self._model)
             self._estimated = bool(chunk.response_metadata.get("usage_estimated"))
             self._cost = chunk.response_metadata.get("cost_usd")
+            self._cached = bool(chunk.response_metadata.get("cached"))
 
     def finished(self) -> ModelCallFinished:
         return ModelCallFinished(
@@ -268,6 +271,7 @@ class _CallRecord:
             error_type=self.error_type,
             usage_estimated=self._estimated,
             cost_usd=self._cost,
+            cached=self._cached,
         )
 
 

@@ -7,6 +7,8 @@ from agentkit.errors import ConfigurationError, UnknownNameError
 from agentkit.events import CircuitChanged, EventBus
 from agentkit.llm.auto import AutoProvider
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ProviderContext
+from agentkit.llm.cache.answers import AnswerCache, CacheSource
+from agentkit.llm.cache.provider import CachedProvider
 from agentkit.llm.chat_model import GatewayChatModel
 from agentkit.llm.pricing import PricedProvider
 from agentkit.llm.providers import PROVIDERS
@@ -26,6 +28,8 @@ class LLMGateway:
         ollama_base_url: Where Ollama is expected.
         progress: Told about downloads of weights, on the downloading thread.
         providers: Known providers; by default the built-in ones and installed plug-ins.
+        cache: Where models with a `cache` keep their answers: any LangChain cache that keeps
+            messages, or what opens one at first use. Closing it is up to whoever made it.
         **access: Further fields of `ProviderContext`: keys and addresses of named providers.
     """
 
@@ -38,12 +42,14 @@ class LLMGateway:
         ollama_base_url: str = "http://127.0.0.1:11434",
         progress: Progress | None = None,
         providers: Registry[type[LLMProvider]] = PROVIDERS,
+        cache: CacheSource | None = None,
         **access: Any,
     ) -> None:
         self.models = dict(models)
         self._events = events
         self._context = ProviderContext(weights, progress, ollama_base_url, **access)
         self._providers = providers
+        self._answers = None if cache is None else AnswerCache(cache)
         self._breakers: dict[tuple[object, ...], CircuitBreaker] = {}
         self._made: list[tuple[LLMConfig, GatewayChatModel]] = []
 
@@ -52,12 +58,13 @@ class LLMGateway:
 
         Raises:
             UnknownNameError: No model, or no provider, has that name.
+            ConfigurationError: It keeps answers, and the gateway has no cache.
         """
         config = self._config(model)
         for known, made in self._made:
             if known == config:
                 return made
-        chat_model = GatewayChatModel(provider=self._chain(config), events=self._events)
+        chat_model = GatewayChatModel(provider=self._cached(self._chain(config)), events=self._events)
         self._made.append((config, chat_model))
         return chat_model
 
@@ -90,6 +97,18 @@ class LLMGateway:
         if len(links) == 1:
             return links[0]
         return FallbackProvider(links, events=self._events, on=config.fallback_on)
+
+    def _cached(self, chain: LLMProvider) -> LLMProvider:
+        """Outermost: a kept answer needs neither the model nor its fallbacks."""
+        seconds = chain.config.cache
+        if seconds is None:
+            return chain
+        if self._answers is None:
+            raise ConfigurationError(
+                f"The model {chain.model!r} keeps its answers, and the gateway has no cache.",
+                hint="Give it one: LLMGateway(cache=…), any LangChain cache.",
+            )
+        return CachedProvider(chain, self._answers, seconds=seconds, events=self._events)
 
     def _link(self, config: LLMConfig) -> LLMProvider:
         provider = self._provider(config)
