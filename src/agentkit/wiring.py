@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 MIGRATION_FOLDERS = (MIGRATIONS, LLM_MIGRATIONS)
 """Folders of SQL migrations, see `agentkit.database.migrate`."""
 
+_LOOP_PATIENCE = 0.25
+
 EMBEDDED_DATABASE = "agentkit"
 """Database on the embedded server; `postgres` is left to PostgreSQL."""
 
@@ -266,6 +268,9 @@ class Kit:
 
     async def _answer_cache(self) -> "BaseCache":
         """The answer cache for the gateway, whose models are called from any loop and thread."""
+        if self._home is not asyncio.get_running_loop():
+            async with asyncio.timeout(_LOOP_PATIENCE):  # a loop that is blocked will open nothing
+                await portal.arun(asyncio.sleep, 0, on=self._home)
         return await portal.arun(self.answer_cache, on=self._home)
 
     async def _open_answer_cache(self) -> "BaseCache":

@@ -60,7 +60,13 @@ def clear_cache() -> None:
 
 
 async def _clear_cache(session: Session) -> None:
-    await (await session.kit.answer_cache()).aclear()
+    from agentkit.errors import AgentKitError
+
+    cache = await session.kit.answer_cache()
+    try:
+        await cache.aclear()
+    except Exception as error:  # whatever the store's driver raises when its server is away
+        raise AgentKitError(f"The cache cannot be cleared: {error}") from error
 
 
 def _row(store: "WeightsStore", name: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class CachedProvider(ProviderWrapper):
     0, and what the answer took when it was written is under `cached_usage`. A streamed hit
     comes as one chunk, then the last one. Only whole answers of the model itself are kept:
     none of a fallback, none that was cut off, cancelled or filtered, none without content or
-    with a tool call that cannot be read. Equal requests at the same moment are all made.
+    with JSON that cannot be read. Equal requests at the same moment are all made.
 
     Args:
         inner: Who answers what is not kept.
@@ -72,7 +72,8 @@ class CachedProvider(ProviderWrapper):
                 yield chunk
         # The caller has its last chunk already; awaited all the same, or the end of the program
         # would lose the answer.
-        if key is not None and (answer := keepable(seen)) is not None:
+        in_json = options.get("response_format") is not None
+        if key is not None and (answer := keepable(seen, in_json=in_json)) is not None:
             # Asked again: `auto` may have chosen only now.
             await self._keep(self._key(messages, tools, options) or key, answer)
 
@@ -106,15 +107,24 @@ class CachedProvider(ProviderWrapper):
         self._events.emit(CacheLooked(self.name, self.model, outcome))
 
 
-def keepable(chunks: Sequence[AIMessageChunk]) -> AIMessage | None:
-    """Return a finished stream as a message, or None if it must not be given again."""
+def keepable(chunks: Sequence[AIMessageChunk], *, in_json: bool) -> AIMessage | None:
+    """Return a finished stream as a message, or None if it must not be given again.
+
+    Args:
+        chunks: The whole stream.
+        in_json: Whether the text was to be JSON; one that is not would fail again and again.
+    """
     if not chunks:
         return None
     whole = chunks[0].__add__(list(chunks[1:])) if len(chunks) > 1 else chunks[0]
     metadata: dict[str, Any] = whole.response_metadata
     if str(metadata.get("finish_reason")).lower() not in _COMPLETE or "fallback" in metadata:
         return None
-    if whole.invalid_tool_calls or not (whole.tool_calls or str(whole.text).strip()):
+    # Not `tool_calls`: LangChain completes the JSON of a chunk's half-written arguments.
+    if whole.invalid_tool_calls or not all(_is_json(call["args"]) for call in whole.tool_call_chunks):
+        return None
+    text = str(whole.text).strip()
+    if not whole.tool_calls and not (_is_json(text) if in_json and text else text):
         return None
     return AIMessage(
         content=whole.content,
@@ -145,6 +155,14 @@ def replayed(kept: AIMessage, *, stream: bool) -> list[AIMessageChunk]:
         chunk_position="last",
     )
     return [answer, last] if stream else [answer.__add__([last])]
+
+
+def _is_json(arguments: str | None) -> bool:
+    try:
+        json.loads(arguments or "{}")
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from abc import abstractmethod
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
 from langchain_core.messages import AIMessage
@@ -92,7 +92,10 @@ def loads(entry: str | bytes) -> list[Generation]:
         ValueError: It was written by somebody else.
     """
     try:
-        return [_read(item) for item in json.loads(entry)]
+        items = json.loads(entry)
+        if not isinstance(items, list):
+            raise TypeError("no list")  # noqa: TRY301 - one word for all that can be wrong
+        return [_read(item) for item in cast("list[dict[str, Any]]", items)]
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"an entry cannot be read: {error!r}") from error
 
