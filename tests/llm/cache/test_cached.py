@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from langchain_core.caches import BaseCache, InMemoryCache
+from langchain_core.load import dumps, loads
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, Generation
 from pydantic import BaseModel
@@ -398,6 +400,33 @@ async def test_a_cache_in_trouble_is_left_alone_warned_of_once_and_used_again(tr
     assert caplog.text.count("The response cache works again") == 1
 
 
+async def test_a_cache_that_answers_others_is_not_away():
+    class OneByOne(InMemoryCache):
+        turn = asyncio.Lock()
+
+        async def alookup(self, prompt, llm_string):
+            async with self.turn:
+                await asyncio.sleep(0.05)
+                return self.lookup(prompt, llm_string)
+
+    inner = Flaky(["answer"])
+    provider, seen = cached(inner, OneByOne(), patience=0.5)
+    await asyncio.gather(*(text(provider) for _ in range(20)))  # the last waits a whole second
+    assert len(outcomes(seen)) == 20
+    assert "error" not in outcomes(seen)
+
+
+async def test_a_busy_loop_of_our_own_is_no_slow_cache():
+    class Elsewhere(InMemoryCache):
+        async def alookup(self, prompt, llm_string):
+            asyncio.get_running_loop().call_soon(time.sleep, 0.1)  # somebody's synchronous work
+            return await asyncio.to_thread(self.lookup, prompt, llm_string)
+
+    provider, seen = cached(Flaky(["answer"]), Elsewhere(), patience=0.05)
+    assert [await text(provider), await text(provider)] == ["answer", "answer"]
+    assert outcomes(seen) == ["miss", "hit"]
+
+
 async def test_a_write_that_fails_is_an_error_and_the_answer_arrived():
     cache = Failing()
     inner = Flaky(["answer"])
@@ -457,6 +486,26 @@ async def test_a_cache_with_synchronous_methods_only_will_do():
     assert [await text(provider), await text(provider)] == ["answer", "answer"]
     assert outcomes(seen) == ["miss", "hit"]
     assert threading.current_thread() not in threads
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+async def test_a_cache_that_writes_as_langchain_does_will_do():
+    class Written(InMemoryCache):
+        async def aupdate(self, prompt, llm_string, return_val):
+            self._cache[prompt, llm_string] = [dumps(generation) for generation in return_val]
+
+        async def alookup(self, prompt, llm_string):
+            kept = self._cache.get((prompt, llm_string))
+            return kept and [loads(text, allowed_objects="core") for text in kept]
+
+    inner = Ending(
+        ending("tool_calls", content="ä", tool_calls=[{"name": "look", "args": {"q": 1}, "id": "c"}])
+    )
+    provider, seen = cached(inner, Written())
+    first, second = [[chunk async for chunk in provider.chat([], stream=False)] for _ in range(2)]
+    assert outcomes(seen) == ["miss", "hit"]
+    assert second[0].tool_calls == first[0].tool_calls
+    assert second[0].text == "ä"
 
 
 async def test_a_cache_is_opened_at_the_first_call_and_a_failure_is_tried_again():

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import psycopg
 import pytest
 from langchain_core.caches import BaseCache
 from langchain_core.messages import AIMessage
@@ -266,6 +267,37 @@ async def test_redis_killed_and_back_again_disturbs_nobody(redis):
         while await call() != ["hit"]:  # noqa: ASYNC110 - a server's clock
             await asyncio.sleep(0.02)
     await store.aclose()
+
+
+async def test_many_calls_at_once_all_find_their_answer(store: StoredCache):
+    inner = Flaky(["fine"])
+    bus, seen = recorded()
+    provider = CachedProvider(inner, AnswerCache(store), seconds=60, events=bus)
+    await text(provider)
+    assert set(await asyncio.gather(*(text(provider) for _ in range(200)))) == {"fine"}
+    assert [event.outcome for event in seen if isinstance(event, CacheLooked)] == ["miss", *["hit"] * 200]
+    assert inner.attempts == 1
+
+
+async def test_postgres_dropping_its_connections_disturbs_nobody(pool: Pool, database_url: str):
+    inner = Flaky(["fine"])
+    bus, seen = recorded()
+    answers = AnswerCache(PostgresCache(pool), left_alone=0.01)
+    provider = CachedProvider(inner, answers, seconds=60, events=bus)
+    assert [await text(provider), await text(provider)] == ["fine", "fine"]
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    seen.clear()
+    async with asyncio.timeout(30):
+        while not seen or seen[-1] != CacheLooked("flaky", "flaky-model", "hit"):
+            assert await text(provider) == "fine"
+            seen[:] = seen[-1:]
+        seen.clear()
+        assert await text(provider) == "fine"
+    assert [event.outcome for event in seen] == ["hit"]
 
 
 async def test_calls_cancelled_while_they_look_never_mix_up_answers(redis):

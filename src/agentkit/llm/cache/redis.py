@@ -8,6 +8,7 @@ from agentkit.llm.cache.stored import StoredCache
 
 PREFIX: Final = "agentkit:llm:"
 _BATCH: Final = 500
+_CONNECTIONS: Final = 16
 _PATIENCE: Final = 5.0
 _LONGEST: Final = 10 * 365 * 86400.0
 
@@ -29,14 +30,17 @@ class RedisCache(StoredCache):
         client = require("redis.asyncio", extra="redis", purpose=purpose)
         retry = require("redis.asyncio.retry", extra="redis", purpose=purpose)
         backoff = require("redis.backoff", extra="redis", purpose=purpose)
-        self._redis: Any = client.Redis.from_url(
+        pool = client.BlockingConnectionPool.from_url(
             url,
+            max_connections=_CONNECTIONS,
+            timeout=_PATIENCE,
             decode_responses=True,
             socket_timeout=_PATIENCE,
             socket_connect_timeout=_PATIENCE,
             # Once and at once: a connection that died since its last use is no failure.
             retry=retry.Retry(backoff.NoBackoff(), 1),
         )
+        self._redis: Any = client.Redis.from_pool(pool)
 
     async def aclose(self) -> None:
         """Close the connections."""
