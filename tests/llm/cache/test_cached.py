@@ -150,6 +150,26 @@ async def test_a_hit_can_be_changed_by_whoever_gets_it(ollama):
     assert bench.outcomes == ["miss", "hit", "hit"]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_whoever_reads_may_write_into_what_it_reads(stream: bool):
+    blocks = [{"type": "text", "text": "words"}]
+    provider, seen = cached(Ending(ending("stop", content=blocks, additional_kwargs={"a": ["b"]})))
+    for _ in range(3):
+        read = []
+        async for chunk in provider.chat([], stream=stream):
+            read.append(chunk.model_copy(deep=True))
+            if isinstance(chunk.content, list):
+                chunk.content.append("more")
+                chunk.additional_kwargs["a"].append("c")
+            chunk.response_metadata["finish_reason"] = "length"
+            chunk.content, chunk.response_metadata = "changed", {}
+        whole = read[0].__add__(read[1:])
+        assert whole.content == blocks
+        assert whole.additional_kwargs == {"a": ["b"]}
+        assert whole.response_metadata["finish_reason"] == "stop"
+    assert outcomes(seen) == ["miss", "hit", "hit"]
+
+
 async def test_a_turn_with_a_hit_still_knows_what_it_used(ollama):
     bench = Bench(ollama)
     bench.will_say("yes")
@@ -338,7 +358,7 @@ class Failing(BaseCache):
     """A cache that does as it is told: `trouble` is raised, hung on, or called."""
 
     def __init__(self) -> None:
-        self.entered = asyncio.Event()
+        self.entered, self.cancelled = asyncio.Event(), asyncio.Event()
         self.trouble: Any = None
         self.inner = InMemoryCache()
         self.asked = 0
@@ -350,7 +370,10 @@ class Failing(BaseCache):
         if isinstance(self.trouble, BaseException):
             raise self.trouble
         if self.trouble == "hang":
-            await asyncio.sleep(3600)
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                self.cancelled.set()
         if self.trouble == "deaf":  # as a driver that first wants to hear the server's goodbye
             while not self.deaf.is_set():
                 try:
@@ -437,6 +460,18 @@ async def test_a_write_that_fails_is_an_error_and_the_answer_arrived():
         cache.trouble = OSError("disk full")
     assert "".join(said) == "answer"
     assert outcomes(seen) == ["miss", "error"]
+
+
+async def test_a_look_that_takes_too_long_is_cancelled():
+    cache = Failing()
+    cache.trouble = "hang"
+    provider, seen = cached(Flaky(["answer"]), cache, patience=0.01)
+    chunks = provider.chat([])
+    await anext(chunks)
+    async with asyncio.timeout(30):
+        await cache.cancelled.wait()
+    assert outcomes(seen) == ["error"]
+    await chunks.aclose()
 
 
 async def test_cancelling_a_call_that_waits_for_the_cache_cancels_it():

@@ -68,7 +68,8 @@ class CachedProvider(ProviderWrapper):
         async with closing(source) as chunks:
             async for chunk in chunks:
                 if key is not None:
-                    seen.append(chunk.model_copy())  # LangChain sets ids and metadata on what it gets
+                    # LangChain sets ids on what it gets, and its users write into the metadata.
+                    seen.append(chunk.model_copy(deep=chunk.chunk_position == "last"))
                 yield chunk
         # The caller has its last chunk already; awaited all the same, or the end of the program
         # would lose the answer.
