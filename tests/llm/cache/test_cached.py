@@ -128,9 +128,9 @@ class Point(BaseModel):
 async def test_structured_output_is_given_again_and_parsed_again(ollama):
     bench = Bench(ollama)
     bench.will_say('{"x": ', "4}")
+    bench.will_say("elsewhere")
     model = bench.model.with_structured_output(Point)
     assert await model.ainvoke("where") == Point(x=4) == await model.ainvoke("where")
-    bench.will_say("elsewhere")
     assert (await bench.model.ainvoke("where")).text == "elsewhere"  # no schema: another request
     assert len(ollama.requests) == 2
 
@@ -316,9 +316,9 @@ async def test_what_a_fallback_said_is_not_kept(ollama):
 async def test_a_stream_cut_by_the_server_is_not_kept(ollama):
     bench = Bench(ollama, retry=RetryPolicy(attempts=1))
     ollama.script.append([ollama.say("half"), {"error": "out of memory"}])
+    bench.will_say("whole")
     with pytest.raises(StreamInterruptedError):
         _ = [chunk async for chunk in bench.model.astream("hi")]
-    bench.will_say("whole")
     assert [(await bench.model.ainvoke("hi")).text for _ in range(2)] == ["whole", "whole"]
     assert bench.outcomes == ["miss", "miss", "hit"]
 
