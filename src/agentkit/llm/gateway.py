@@ -64,7 +64,7 @@ class LLMGateway:
         for known, made in self._made:
             if known == config:
                 return made
-        chat_model = GatewayChatModel(provider=self._cached(self._chain(config)), events=self._events)
+        chat_model = GatewayChatModel(provider=self._chain(config), events=self._events)
         self._made.append((config, chat_model))
         return chat_model
 
@@ -95,20 +95,19 @@ class LLMGateway:
         """The model and its fallbacks, each retried, guarded and bounded in time."""
         links = [self._link(link) for link in (config, *config.fallbacks)]
         if len(links) == 1:
-            return links[0]
-        return FallbackProvider(links, events=self._events, on=config.fallback_on)
+            return self._cached(links[0], config)
+        return self._cached(FallbackProvider(links, events=self._events, on=config.fallback_on), config)
 
-    def _cached(self, chain: LLMProvider) -> LLMProvider:
+    def _cached(self, chain: LLMProvider, config: LLMConfig) -> LLMProvider:
         """Outermost: a kept answer needs neither the model nor its fallbacks."""
-        seconds = chain.config.cache
-        if seconds is None:
+        if config.cache is None:
             return chain
         if self._answers is None:
             raise ConfigurationError(
                 f"The model {chain.model!r} keeps its answers, and the gateway has no cache.",
                 hint="Give it one: LLMGateway(cache=…), any LangChain cache.",
             )
-        return CachedProvider(chain, self._answers, seconds=seconds, events=self._events)
+        return CachedProvider(chain, self._answers, config, events=self._events)
 
     def _link(self, config: LLMConfig) -> LLMProvider:
         provider = self._provider(config)

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from agentkit.weights import WeightsStore
 
 from ..resilience.helpers import Flaky, recorded, text, unavailable  # noqa: TID252 - no package to name
 
+CONFIG = LLMConfig("scripted", cache=60)
 PRICE = Price(1000, 1000)
 TOOL = {
     "type": "function",
@@ -201,7 +203,7 @@ def test_a_model_that_keeps_answers_needs_a_gateway_that_can():
 def cached(inner: Flaky, cache: BaseCache | None = None, **more: Any) -> tuple[CachedProvider, list[Event]]:
     bus, seen = recorded()
     answers = AnswerCache(cache or MemoryCache(), **more)
-    return CachedProvider(inner, answers, seconds=60, events=bus), seen
+    return CachedProvider(inner, answers, CONFIG, events=bus), seen
 
 
 def ending(reason: str | None, *, content: Any = "words", **more: Any) -> list[Any]:
@@ -632,3 +634,12 @@ async def test_a_script_with_objects_still_answers():
         cache=MemoryCache(),
     )
     assert (await gateway.chat_model().ainvoke("hi")).text == "one"
+
+
+def test_the_gateway_keys_answers_by_the_whole_chain():
+    main = LLMConfig("scripted", cache=60)
+    chained = replace(main, fallbacks=(LLMConfig("scripted", model="other"),))
+    gateway = LLMGateway({}, events=EventBus(), weights=WeightsStore("unused"), cache=MemoryCache())
+    providers = [gateway.chat_model(config).provider for config in (main, chained)]
+    assert all(isinstance(provider, CachedProvider) for provider in providers)
+    assert len({provider._key([], None, {}) for provider in providers}) == 2

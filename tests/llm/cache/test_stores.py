@@ -19,12 +19,14 @@ from agentkit.database import migrate
 from agentkit.database.pool import Pool, open_pool
 from agentkit.errors import ConfigurationError, MissingExtraError
 from agentkit.events import CacheLooked
-from agentkit.llm import MIGRATIONS, MemoryCache, PostgresCache, RedisCache
+from agentkit.llm import MIGRATIONS, LLMConfig, MemoryCache, PostgresCache, RedisCache
 from agentkit.llm.cache.answers import LLM_STRING, AnswerCache
 from agentkit.llm.cache.provider import CachedProvider
 from agentkit.llm.cache.stored import StoredCache, dumps, loads
 
 from ..resilience.helpers import Flaky, recorded, text  # noqa: TID252 - no package to name
+
+CONFIG = LLMConfig("scripted", cache=60)
 
 
 def answer(content: Any = "words", ttl: float | None = None, **more: Any) -> list[Generation]:
@@ -165,7 +167,7 @@ HOSTILE = [
 async def test_a_hostile_entry_is_an_error_then_replaced(store: StoredCache, entry: str):
     inner = Flaky(["fine"])
     bus, seen = recorded()
-    provider = CachedProvider(inner, AnswerCache(store), seconds=60, events=bus)
+    provider = CachedProvider(inner, AnswerCache(store), CONFIG, events=bus)
     assert await text(provider) == "fine"
     await _overwrite(store, entry)
     assert [await text(provider), await text(provider)] == ["fine", "fine"]
@@ -184,7 +186,7 @@ async def _overwrite(store: StoredCache, entry: str) -> None:
 
 async def test_a_redis_key_of_another_kind_is_no_answer(redis):
     store = RedisCache(redis.url)
-    provider = CachedProvider(Flaky(["fine"]), AnswerCache(store), seconds=60, events=recorded()[0])
+    provider = CachedProvider(Flaky(["fine"]), AnswerCache(store), CONFIG, events=recorded()[0])
     assert await text(provider) == "fine"
     (key,) = [key async for key in store._redis.scan_iter()]
     await store._redis.delete(key)
@@ -250,7 +252,7 @@ async def test_redis_killed_and_back_again_disturbs_nobody(redis):
     store = RedisCache(redis.url)
     inner = Flaky(["fine"])
     bus, seen = recorded()
-    provider = CachedProvider(inner, AnswerCache(store, left_alone=0.05), seconds=60, events=bus)
+    provider = CachedProvider(inner, AnswerCache(store, left_alone=0.05), CONFIG, events=bus)
 
     async def call() -> list[str]:
         seen.clear()
@@ -272,7 +274,7 @@ async def test_redis_killed_and_back_again_disturbs_nobody(redis):
 async def test_many_calls_at_once_all_find_their_answer(store: StoredCache):
     inner = Flaky(["fine"])
     bus, seen = recorded()
-    provider = CachedProvider(inner, AnswerCache(store), seconds=60, events=bus)
+    provider = CachedProvider(inner, AnswerCache(store), CONFIG, events=bus)
     await text(provider)
     assert set(await asyncio.gather(*(text(provider) for _ in range(200)))) == {"fine"}
     assert [event.outcome for event in seen if isinstance(event, CacheLooked)] == ["miss", *["hit"] * 200]
@@ -283,7 +285,7 @@ async def test_postgres_dropping_its_connections_disturbs_nobody(pool: Pool, dat
     inner = Flaky(["fine"])
     bus, seen = recorded()
     answers = AnswerCache(PostgresCache(pool), left_alone=0.01)
-    provider = CachedProvider(inner, answers, seconds=60, events=bus)
+    provider = CachedProvider(inner, answers, CONFIG, events=bus)
     assert [await text(provider), await text(provider)] == ["fine", "fine"]
     with psycopg.connect(database_url, autocommit=True) as other:
         other.execute(
@@ -321,9 +323,7 @@ async def test_an_exhausted_pool_delays_a_call_shortly(pool: Pool):
     store = PostgresCache(pool)
     inner = Flaky(["fine"])
     bus, seen = recorded()
-    provider = CachedProvider(
-        inner, AnswerCache(store, patience=0.05, left_alone=0.01), seconds=60, events=bus
-    )
+    provider = CachedProvider(inner, AnswerCache(store, patience=0.05, left_alone=0.01), CONFIG, events=bus)
     async with AsyncExitStack() as taken, asyncio.timeout(30):
         for _ in range(4):
             await taken.enter_async_context(pool.connection())
@@ -345,7 +345,7 @@ async def test_a_closed_home_is_an_error_and_no_hang(redis):
     with pytest.raises(RuntimeError, match="closed"):
         await store.alookup("p", "l")
     inner = Flaky(["fine"])
-    provider = CachedProvider(inner, AnswerCache(store), seconds=60, events=recorded()[0])
+    provider = CachedProvider(inner, AnswerCache(store), CONFIG, events=recorded()[0])
     assert await text(provider) == "fine"
 
 

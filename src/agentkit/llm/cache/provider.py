@@ -10,7 +10,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 
 from agentkit.events import CacheLooked, EventBus
-from agentkit.llm.base import LLMProvider, ToolSpec, closing
+from agentkit.llm.base import LLMConfig, LLMProvider, ToolSpec, closing
 from agentkit.llm.cache.answers import AnswerCache, CacheUnusableError
 from agentkit.llm.cache.key import NoKeyError, request_key
 from agentkit.llm.resilience.wrapper import ProviderWrapper
@@ -33,14 +33,17 @@ class CachedProvider(ProviderWrapper):
     Args:
         inner: Who answers what is not kept.
         answers: Where answers are kept; shared by all models.
-        seconds: For how long.
+        config: Of the model with its fallbacks; its `cache` says for how long.
         events: Receives `CacheLooked`.
     """
 
-    def __init__(self, inner: LLMProvider, answers: AnswerCache, *, seconds: float, events: EventBus) -> None:
+    def __init__(
+        self, inner: LLMProvider, answers: AnswerCache, config: LLMConfig, *, events: EventBus
+    ) -> None:
         super().__init__(inner)
+        self.config = config
         self._answers = answers
-        self._seconds = seconds
+        self._seconds = config.cache or 0.0
         self._events = events
         self._warned = False
 
