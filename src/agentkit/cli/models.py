@@ -152,6 +152,24 @@ def pull(name: str) -> None:
         out.print(str(path), markup=False)
 
 
+@app.command("clear-cache")
+def clear_cache() -> None:
+    """Forget the answers that models with a `cache` have kept."""
+    with Session() as session:
+        session.run(_clear_cache(session))
+    out.print("No answer is kept any more.")
+
+
+async def _clear_cache(session: Session) -> None:
+    from agentkit.errors import AgentKitError
+
+    cache = await session.kit.answer_cache()
+    try:
+        await cache.aclear()
+    except Exception as error:  # whatever the store's driver raises when its server is away
+        raise AgentKitError(f"The cache cannot be cleared: {error}") from error
+
+
 def _row(store: "WeightsStore", name: str) -> dict[str, Any]:
     entry, status = store.catalogue[name], store.status(name)
     return {

@@ -249,6 +249,7 @@ class _CallRecord:
         "_agent",
         "_began",
         "_budget",
+        "_cached",
         "_cost",
         "_estimated",
         "_first",
@@ -269,6 +270,7 @@ class _CallRecord:
         self._streaming = streaming
         self._usage: Mapping[str, Any] = {}
         self._estimated = False
+        self._cached = False
         self._cost: float | None = None
         self._first: float | None = None
         self._text: list[str] = []
@@ -293,6 +295,7 @@ class _CallRecord:
             self._model = chunk.response_metadata.get("model_name", self._model)
             self._estimated = bool(chunk.response_metadata.get("usage_estimated"))
             self._cost = chunk.response_metadata.get("cost_usd")
+            self._cached = bool(chunk.response_metadata.get("cached"))
 
     def charge(self, messages: Sequence[BaseMessage]) -> None:
         """Charge the budget, if there is one, with what was spent.
@@ -323,6 +326,7 @@ class _CallRecord:
             error_type=self.error_type,
             usage_estimated=self._estimated,
             cost_usd=self._cost,
+            cached=self._cached,
         )
 
 

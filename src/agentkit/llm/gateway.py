@@ -10,6 +10,8 @@ from agentkit.errors import AgentKitError, ConfigurationError, UnknownNameError
 from agentkit.events import CircuitChanged, EventBus
 from agentkit.llm.auto import AutoProvider
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ProviderContext
+from agentkit.llm.cache.answers import AnswerCache, CacheSource
+from agentkit.llm.cache.provider import CachedProvider
 from agentkit.llm.chat_model import GatewayChatModel
 from agentkit.llm.policies import DEFAULT_ON, Reason
 from agentkit.llm.pricing import PricedProvider
@@ -33,6 +35,8 @@ class LLMGateway:
         ollama_base_url: Where Ollama is expected.
         progress: Told about downloads of weights, on the downloading thread.
         providers: Known providers; by default the built-in ones and installed plug-ins.
+        cache: Where models with a `cache` keep their answers: any LangChain cache that keeps
+            messages, or what opens one at first use. Closing it is up to whoever made it.
         **access: Further fields of `ProviderContext`: keys and addresses of named providers.
     """
 
@@ -45,12 +49,14 @@ class LLMGateway:
         ollama_base_url: str = "http://127.0.0.1:11434",
         progress: Progress | None = None,
         providers: Registry[type[LLMProvider]] = PROVIDERS,
+        cache: CacheSource | None = None,
         **access: Any,
     ) -> None:
         self.models = dict(models)
         self._events = events
         self._context = ProviderContext(weights, progress, ollama_base_url, **access)
         self._providers = providers
+        self._answers = None if cache is None else AnswerCache(cache)
         self._breakers: dict[tuple[object, ...], CircuitBreaker] = {}
         self._made: list[tuple[LLMConfig, GatewayChatModel]] = []
         self._links: list[tuple[LLMConfig, LLMProvider]] = []
@@ -61,6 +67,7 @@ class LLMGateway:
 
         Raises:
             UnknownNameError: No model, or no provider, has that name.
+            ConfigurationError: It keeps answers, and the gateway has no cache.
         """
         config = self._config(model)
         with self._lock:
@@ -144,8 +151,19 @@ class LLMGateway:
         """The model and its fallbacks, each retried, guarded and bounded in time."""
         links = [self._link(_alone(link)) for link in (config, *config.fallbacks)]
         if len(links) == 1:
-            return links[0]
-        return FallbackProvider(links, events=self._events, on=config.fallback_on)
+            return self._cached(links[0], config)
+        return self._cached(FallbackProvider(links, events=self._events, on=config.fallback_on), config)
+
+    def _cached(self, chain: LLMProvider, config: LLMConfig) -> LLMProvider:
+        """Outermost: a kept answer needs neither the model nor its fallbacks."""
+        if config.cache is None:
+            return chain
+        if self._answers is None:
+            raise ConfigurationError(
+                f"The model {chain.model!r} keeps its answers, and the gateway has no cache.",
+                hint="Give it one: LLMGateway(cache=…), any LangChain cache.",
+            )
+        return CachedProvider(chain, self._answers, config, events=self._events)
 
     def _link(self, config: LLMConfig) -> LLMProvider:
         """One provider for each configuration, whatever chains it is in: connections are shared."""
