@@ -25,7 +25,7 @@ from agentkit.llm.providers.scripted import Script, Step, ToolUse
 from agentkit.services.usage import UsageCounter
 from agentkit.weights import WeightsStore
 
-from ..resilience.helpers import Flaky, recorded, text, unavailable  # noqa: TID252 - no package to name
+from ..resilience.helpers import Flaky, recorded, text, unavailable
 
 CONFIG = LLMConfig("scripted", cache=60)
 PRICE = Price(1000, 1000)

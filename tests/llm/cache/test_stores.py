@@ -24,7 +24,7 @@ from agentkit.llm.cache.answers import LLM_STRING, AnswerCache
 from agentkit.llm.cache.provider import CachedProvider
 from agentkit.llm.cache.stored import StoredCache, dumps, loads
 
-from ..resilience.helpers import Flaky, recorded, text  # noqa: TID252 - no package to name
+from ..resilience.helpers import Flaky, recorded, text
 
 CONFIG = LLMConfig("scripted", cache=60)
 

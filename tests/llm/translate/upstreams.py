@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -15,16 +16,28 @@ from agentkit.llm.providers.openai import OpenAIProvider
 from agentkit.registry import Registry
 from agentkit.weights import WeightsStore
 
+from ..wires.anthropic import AnthropicWire
+from ..wires.openai import OpenAIWire
+
 ONCE = RetryPolicy(attempts=1)
 
 
 @dataclass
 class Answer:
-    """What the server says, and how that ends."""
+    """What the server says, and how that ends; `pieces` are put together for who wants no stream."""
 
     body: str
     status: int = 200
     end: Literal["done", "cut", "hang"] = "done"
+    pieces: Sequence[dict[str, Any]] = ()
+
+    def said(self, path: str, request: dict[str, Any] | None) -> tuple[str, str]:
+        """Media type and body for a request."""
+        wires = {"/v1/chat/completions": OpenAIWire(), "/v1/messages": AnthropicWire()}
+        if self.pieces and path in wires and request and not request.get("stream"):
+            whole = json.dumps(wires[path].whole(self.pieces))
+            return "application/json", whole if self.end == "done" else whole[: len(whole) // 2]
+        return ("text/event-stream" if self.status == 200 else "application/json"), self.body
 
 
 def openai(*texts: str, call: tuple[str, str, dict[str, Any]] | None = None, **how: Any) -> Answer:
@@ -42,7 +55,7 @@ def openai(*texts: str, call: tuple[str, str, dict[str, Any]] | None = None, **h
     ]  # fmt: skip
     cut = how.get("end", "done") != "done"
     lines = [f"data: {json.dumps(event)}\n\n" for event in (events[:-1] if cut else events)]
-    return Answer("".join(lines) + ("" if cut else "data: [DONE]\n\n"), **how)
+    return Answer("".join(lines) + ("" if cut else "data: [DONE]\n\n"), pieces=events, **how)
 
 
 def anthropic(*blocks: dict[str, Any]) -> Answer:
@@ -60,7 +73,7 @@ def anthropic(*blocks: dict[str, Any]) -> Answer:
     stop = {"stop_reason": reason, "stop_sequence": None}
     events.append({"type": "message_delta", "delta": stop, "usage": {"output_tokens": 5}})
     events.append({"type": "message_stop"})
-    return Answer("".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in events))
+    return Answer("".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in events), pieces=events)
 
 
 def _anthropic_deltas(block: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -122,11 +135,12 @@ class Upstream:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             lengths = [line[15:] for line in head.splitlines() if line.startswith("content-length:")]
             body = json.loads(await reader.readexactly(int(lengths[0]))) if lengths else None
-            answer = self._answer(head.split()[1], body)
+            path = head.split()[1].partition("?")[0]
+            answer = self._answer(path, body)
+            kind, said = answer.said(path, body)
             writer.write(f"HTTP/1.1 {answer.status} X\r\nConnection: close\r\n".encode())
-            kind = "text/event-stream" if answer.status == 200 else "application/json"
             writer.write(f"Content-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
-            data = answer.body.encode()
+            data = said.encode()
             writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             await writer.drain()
             if answer.end == "done":
