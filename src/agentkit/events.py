@@ -36,6 +36,7 @@ class ModelCallFinished(Event):
         error_type: Class name of the error, or an empty string.
         cost_usd: US dollars, or None when the price or the usage is unknown.
         usage_estimated: Whether the token counts are the provider's estimate.
+        cached: Whether the response cache answered; tokens and cost are 0 then.
     """
 
     provider: str
@@ -50,6 +51,7 @@ class ModelCallFinished(Event):
     error_type: str = ""
     usage_estimated: bool = False
     cost_usd: float | None = None
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

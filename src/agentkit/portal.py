@@ -106,7 +106,13 @@ async def arun(
     async def call() -> T:
         return await function(*args)
 
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), on))
+    work = call()
+    try:
+        future = asyncio.run_coroutine_threadsafe(work, on)
+    except RuntimeError:  # that loop is closed
+        work.close()
+        raise
+    return await asyncio.wrap_future(future)
 
 
 async def aiterate(

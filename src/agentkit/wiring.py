@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from agentkit import portal
 from agentkit.blueprints.llm_config import model_config
+from agentkit.errors import ConfigurationError
 from agentkit.events import DownloadProgressed, EventBus, IngestProgressed, StageStarted
+from agentkit.llm import MIGRATIONS as LLM_MIGRATIONS
 from agentkit.llm.gateway import LLMGateway
 from agentkit.llm.providers import PROVIDERS
 from agentkit.observability.logging import log_event
@@ -26,6 +28,7 @@ from agentkit.tools import TOOLS
 from agentkit.weights import WeightsStore
 
 if TYPE_CHECKING:
+    from langchain_core.caches import BaseCache
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
     from agentkit.blueprints import LoadedBlueprint
@@ -40,8 +43,10 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-MIGRATION_FOLDERS = (MIGRATIONS,)
+MIGRATION_FOLDERS = (MIGRATIONS, LLM_MIGRATIONS)
 """Folders of SQL migrations, see `agentkit.database.migrate`."""
+
+_LOOP_PATIENCE = 0.25
 
 EMBEDDED_DATABASE = "agentkit"
 """Database on the embedded server; `postgres` is left to PostgreSQL."""
@@ -75,7 +80,10 @@ class Kit:
             openai_api_key=settings.openai_api_key,
             anthropic_api_key=settings.anthropic_api_key,
             vllm_base_url=settings.vllm.base_url,
+            cache=self._answer_cache,
         )
+        self._home = asyncio.get_running_loop()
+        self._closed = False
         self._parts: dict[str, asyncio.Task[Any]] = {}
         self._graphs: dict[str, Graph] = {}
         self._building = asyncio.Lock()
@@ -184,8 +192,21 @@ class Kit:
         """The vector store."""
         return await self._once("store", self._open_store)
 
+    async def answer_cache(self) -> "BaseCache":
+        """Where models with a `cache` keep their answers, as `settings.cache.store` says.
+
+        Raises:
+            DatabaseError: It is PostgreSQL, and that is not available.
+            MissingExtraError: It is Redis, and the extra `redis` is not installed.
+            ConfigurationError: It is Redis, and `redis_url` is not set; or the kit is closed.
+        """
+        if self._closed:  # a model may outlive the kit, and must not start a database again
+            raise ConfigurationError("The kit is closed.")
+        return await self._once("answer cache", self._open_answer_cache)
+
     async def aclose(self) -> None:
         """Close everything that was opened. The kit cannot be used afterwards."""
+        self._closed = True
         for task in self._parts.values():
             task.cancel()
         await asyncio.gather(*self._parts.values(), return_exceptions=True)
@@ -245,6 +266,35 @@ class Kit:
 
         return PgVectorStore(await self.pool(), await self.embeddings())
 
+    async def _answer_cache(self) -> "BaseCache":
+        """The answer cache for the gateway, whose models are called from any loop and thread."""
+        if self._home is not asyncio.get_running_loop():
+            async with asyncio.timeout(_LOOP_PATIENCE):  # a loop that is blocked will open nothing
+                await portal.arun(asyncio.sleep, 0, on=self._home)
+        return await portal.arun(self.answer_cache, on=self._home)
+
+    async def _open_answer_cache(self) -> "BaseCache":
+        url = self.settings.redis_url
+        store = self.settings.cache.store or ("postgres" if url is None else "redis")
+        if store == "memory":
+            from agentkit.llm.cache.memory import MemoryCache
+
+            return MemoryCache()
+        if store == "postgres":
+            from agentkit.llm.cache.postgres import PostgresCache
+
+            return PostgresCache(await self.pool())
+        if url is None:
+            raise ConfigurationError(
+                "The response cache is to be in Redis, and no address is set.",
+                hint="Set AGENTKIT_REDIS_URL.",
+            )
+        from agentkit.llm.cache.redis import RedisCache
+
+        cache = RedisCache(url.get_secret_value())
+        self._resources.push_async_callback(cache.aclose)
+        return cache
+
     async def _compile(self, loaded: "LoadedBlueprint") -> "Graph":
         from agentkit.blueprints.compiler import Parts, compile_blueprint, needs_embeddings, needs_store
 
@@ -256,7 +306,8 @@ class Kit:
             events=self.events,
             home=asyncio.get_running_loop(),
         )
-        return compile_blueprint(loaded, parts)
+        # In a thread: it imports the providers' SDKs and the blueprint's tools.
+        return await asyncio.to_thread(compile_blueprint, loaded, parts)
 
     async def _checkpointer(self, kind: str) -> "BaseCheckpointSaver[Any] | None":
         if kind == "postgres":

@@ -89,7 +89,7 @@ agents/writer.yaml:1:7: The agent name 'writer' is taken already, in agents/twin
 agents/writer.yaml:4:8: Unknown model 'bigg'. Did you mean 'big'? Valid: big, main.
 agents/writer.yaml:5:39: Unknown version of the prompt 'agents/writer' '7'. Valid: 1, 2.
 """.format(
-        more="models, name, parameters, routing, runtime, security, supervisor.",
+        more="limits, models, name, parameters, routing, runtime, security, supervisor.",
         model_keys="Valid: breaker, cache, concurrency, fallback_on, fallbacks, max_tokens, model, options, "
         "price, provider, retry, temperature, timeout, tool_calls, use.",
         durations="500ms, 30s, 2m or 1h.",
@@ -197,6 +197,20 @@ def test_allowed_modules_cover_what_is_below_them(check, faults, folder):
     check(folder)
     edit(writer(folder), "myapp.tools.web:get", "myapp.toolsmith:get")
     assert "Allowed: myapp.tools. Add its module there" in faults(folder)[0]
+
+
+def test_a_models_use_must_be_allowed_and_is_not_imported(check, faults, folder, tmp_path, monkeypatch):
+    (tmp_path / "modeltrap.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    edit(main(folder), "models:\n", "models:\n  own: {use: 'modeltrap:make'}\n")
+    [fault] = faults(folder)
+    line = 1 + main(folder).read_text().splitlines().index("  own: {use: 'modeltrap:make'}")
+    assert fault.startswith(
+        f"blueprint.yaml:{line}:14: 'modeltrap:make' is not under security.allowed_modules"
+    )
+    edit(main(folder), "name: team", "name: team\nsecurity: {allowed_modules: [modeltrap]}")
+    assert check(folder).spec.models["own"].use == "modeltrap:make"
+    assert "modeltrap" not in sys.modules
 
 
 def test_validation_imports_no_user_code(check, folder, tmp_path, monkeypatch):
@@ -325,6 +339,19 @@ def test_warnings(check, folder):
         "agents/writer.yaml:3:12: Another agent has this example too; routing cannot tell them apart.",
         f"agents/writer.yaml:6:26: {unfed}",
     ]
+
+
+def test_a_limit_in_dollars_needs_prices(check, folder):
+    edit(main(folder), "name: team", "name: team\nlimits: {cost_usd: 1.5}")
+    (warning,) = check(folder).warnings
+    assert (
+        str(warning)
+        .splitlines()[0]
+        .endswith(
+            "blueprint.yaml:4:20: The price of main, big is unknown, so this limit refuses a second call. "
+            "Give the model a price; {input: 0, output: 0} if it costs nothing."
+        )
+    )
 
 
 def test_digest_changes_with_content_only(check, folder, tmp_path):

@@ -44,8 +44,15 @@ class Project:
 
     def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run `agentkit` to its end, not on a terminal."""
+        return self._run(command(arguments), env)
+
+    def python(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a Python script to its end, in the same place and environment."""
+        return self._run([sys.executable, "-c", script], env)
+
+    def _run(self, words: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(arguments),
+            words,
             cwd=self.root,
             env={**self.env, **env},
             capture_output=True,

@@ -61,7 +61,7 @@ def test_a_faulty_prompt_file_is_placed(project: Project) -> None:
 
 
 def test_models(project: Project) -> None:
-    rows = {row["name"]: row for row in json.loads(project.run("models", "list", "--json").stdout)}
+    rows = {row["name"]: row for row in json.loads(project.run("models", "list", "--json").stdout)["weights"]}
     assert rows["all-minilm-l6-v2"]["kind"] == "embedding"
     done = project.run("models", "pull", "qwen")
     assert done.returncode == 2

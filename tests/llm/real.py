@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from .upstream import Exchange
-from .wires.anthropic import PING, STOP, begin, delta, error_body, start
+from .wires.anthropic import PING, STOP, AnthropicWire, begin, delta, error_body, start
 from .wires.ollama import done, say
 
 
@@ -116,7 +116,7 @@ class RealAnthropic:
     def __init__(self, llama: Llama) -> None:
         self._llama = llama
 
-    async def serve(self, request: dict[str, Any], exchange: Exchange) -> None:
+    async def serve(self, request: dict[str, Any], exchange: Exchange) -> None:  # noqa: C901 - one step each
         told = [{"role": one["role"], "content": flat(one["content"])} for one in request["messages"]]
         if system := request.get("system"):
             told.insert(0, {"role": "system", "content": flat(system)})
@@ -132,31 +132,38 @@ class RealAnthropic:
             "stop": request.get("stop_sequences"),
             "response_format": held(calls(schema)) if calling else held(wanted["schema"]) if wanted else None,
         }
+        pieces: list[dict[str, Any]] = []
+
+        async def send(piece: dict[str, Any]) -> None:
+            pieces.append(piece)
+            if request.get("stream"):
+                await exchange.stream_piece(piece, request)
+
         text, reason, usage, prompt_tokens = "", "stop", {}, 0
         try:
             async with aclosing(self._llama.stream(body)) as events:
                 async for event in events:
                     if not prompt_tokens:
                         prompt_tokens = await self._llama.count(told)
-                        await exchange.stream_piece(start(request["model"], prompt_tokens), request)
-                        await exchange.stream_piece(PING, request)
+                        await send(start(request["model"], prompt_tokens))
+                        await send(PING)
                         if not calling:
-                            await exchange.stream_piece(begin(type="text", text=""), request)
+                            await send(begin(type="text", text=""))
                     piece, ending = read(event)
                     reason, usage = ending or reason, event.get("usage") or usage
                     text += piece
                     if piece and not calling:
-                        await exchange.stream_piece(delta(type="text_delta", text=piece), request)
+                        await send(delta(type="text_delta", text=piece))
         except RefusedError as refusal:
             await exchange.reply(refusal.status, {}, error_body("invalid_request_error", refusal.message))
             return
         if calling:
             made = json.loads(text)
             block = begin(type="tool_use", id="toolu_1", name=made["name"], input={})
-            await exchange.stream_piece(block, request)
+            await send(block)
             arguments = json.dumps(made["arguments"])
             for part in (arguments[:3], arguments[3:]):
-                await exchange.stream_piece(delta(type="input_json_delta", partial_json=part), request)
+                await send(delta(type="input_json_delta", partial_json=part))
         stopped = "tool_use" if calling else {"length": "max_tokens"}.get(reason, "end_turn")
         for piece in (
             {"type": "content_block_stop", "index": 0},
@@ -167,8 +174,11 @@ class RealAnthropic:
             },
             STOP,
         ):
-            await exchange.stream_piece(piece, request)
-        await exchange.end()
+            await send(piece)
+        if request.get("stream"):
+            await exchange.end()
+        else:
+            await exchange.reply(200, {}, AnthropicWire().whole(pieces))
 
 
 def read(event: dict[str, Any]) -> tuple[str, str | None]:

@@ -14,13 +14,13 @@ from pydantic import BaseModel, SecretStr
 
 from agentkit.errors import ConfigurationError, MissingExtraError, ProviderError
 from agentkit.llm import GatewayChatModel, LLMConfig, LLMProvider, ProviderContext
-from agentkit.llm.base import has_content
+from agentkit.llm.base import has_content, whole
 from agentkit.llm.providers.anthropic import AnthropicProvider
 from agentkit.testing.contracts import ProviderContract
 from agentkit.weights import WeightsStore
 
 from .upstream import CUT, HANG, Upstream
-from .wires.anthropic import MODEL, TOOL_ANSWER, AnthropicWire, end, error_body, said
+from .wires.anthropic import MODEL, TOOL_ANSWER, AnthropicWire, end, error_body, said, start
 
 PROMPT = [HumanMessage("hello")]
 KEY = "sk-ant-secret-of-the-test"
@@ -79,9 +79,12 @@ async def test_usage_and_reason_come_with_the_last_chunk(api):
     assert (answer.text, answer.finish_reason) == ("Hi", "length")
 
 
-async def test_usage_without_a_prompt_is_unknown_and_not_zero(api):
-    api.script = [[*said("Hi"), *end("end_turn", output_tokens=15)]]
-    assert (await make(api.url).complete(PROMPT)).usage is None
+@pytest.mark.parametrize("stream", [True, False])
+async def test_usage_without_a_prompt_is_unknown_and_not_zero(api, stream):
+    _, *rest = said("Hi")
+    api.script = [[start(input_tokens=0), *rest, *end("end_turn", output_tokens=15)]]
+    one = make(api.url)
+    assert (await whole(one, one.chat(PROMPT, stream=stream))).usage is None
 
 
 @pytest.mark.parametrize(
@@ -173,16 +176,17 @@ async def test_leaving_hangs_up(api, how: str):
         await api.disconnected.wait()
 
 
-async def test_the_request_says_what_was_asked(api):
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_request_says_what_was_asked(api, stream):
     api.script = [[*said("a"), *end()]]
     one = make(api.url, max_tokens=50, options={"top_k": 7})
-    await one.complete([SystemMessage("Be kind."), *PROMPT], stop=["END"], temperature=0.5)
+    messages = [SystemMessage("Be kind."), *PROMPT]
+    await whole(one, one.chat(messages, stream=stream, stop=["END"], temperature=0.5))
     [request] = api.requests
-    assert request == {
+    assert request == ({"stream": True} if stream else {}) | {
         "model": MODEL,
         "system": "Be kind.",
         "messages": [{"role": "user", "content": "hello"}],
-        "stream": True,
         "max_tokens": 50,
         "stop_sequences": ["END"],
         "temperature": 0.5,

@@ -18,6 +18,7 @@ from agentkit.events import ModelCallFinished
 from agentkit.llm import GatewayChatModel, LLMConfig, LLMGateway, LLMProvider, ProviderContext
 from agentkit.llm.providers._llama_server import servers
 from agentkit.llm.providers.local import LocalProvider
+from agentkit.llm.translate import TranslatingProvider
 from agentkit.testing.contracts import ProviderContract
 from agentkit.weights import WeightsStore
 
@@ -51,7 +52,8 @@ class TestLocalContract(ProviderContract):
     def make(self, purpose: str) -> LLMProvider:
         model = "/nowhere/model.gguf" if purpose == "fail" else MODEL
         config = LLMConfig("local", model=model, max_tokens=40, options=OPTIONS)
-        return LocalProvider(config, ProviderContext(self.store))
+        # The model itself has no tools: the contract is kept by what the gateway makes of it.
+        return TranslatingProvider(LocalProvider(config, ProviderContext(self.store)))
 
 
 class TestStandardIntegration(ChatModelIntegrationTests):
@@ -115,6 +117,14 @@ async def test_tool_choice_is_obeyed(local_gateway: LLMGateway):
     none = await model.bind_tools([get_weather], tool_choice="none").ainvoke("Say hello.")
     assert none.text
     assert not none.tool_calls
+
+
+async def test_the_bare_provider_says_that_it_makes_no_calls(local_gateway: LLMGateway):
+    bare = local_gateway.chat_model().provider.unwrapped
+    tool = {"type": "function", "function": {"name": "get_weather"}}
+    with pytest.raises(ProviderError, match="makes no tool calls") as caught:
+        await bare.complete([HumanMessage("hi")], tools=[tool])
+    assert "tool_calls: json" in str(caught.value)
 
 
 async def test_a_shared_prefix_is_not_computed_again(local_gateway: LLMGateway):

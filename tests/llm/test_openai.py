@@ -16,7 +16,7 @@ from pydantic import BaseModel, SecretStr
 
 from agentkit.errors import ConfigurationError, MissingExtraError, ProviderError
 from agentkit.llm import GatewayChatModel, LLMConfig, LLMProvider, ProviderContext
-from agentkit.llm.base import has_content
+from agentkit.llm.base import has_content, whole
 from agentkit.llm.providers import PROVIDERS
 from agentkit.llm.providers.openai import OpenAIProvider
 from agentkit.llm.providers.vllm import VLLMProvider
@@ -74,9 +74,9 @@ class TestVLLMContract(_Contract):
     kind = VLLMProvider
 
 
-async def failing(provider: LLMProvider, match: str) -> ProviderError:
+async def failing(provider: LLMProvider, match: str, *, stream: bool = False) -> ProviderError:
     with pytest.raises(ProviderError, match=match) as caught:
-        await provider.complete(PROMPT)
+        await whole(provider, provider.chat(PROMPT, stream=stream))
     assert KEY not in str(caught.value)
     return caught.value
 
@@ -147,7 +147,8 @@ async def test_faults_inside_the_stream_come_after_the_text(  # noqa: PLR0917 - 
 
 async def test_what_is_no_api_is_told(api):
     api.script = [(200, {"Content-Type": "text/html"}, "<html>hello</html>")]
-    await failing(make(api.url), "is that the address of an API")
+    for stream in (True, False):
+        await failing(make(api.url), "the address of an API", stream=stream)
 
 
 @both
@@ -183,19 +184,19 @@ async def test_leaving_hangs_up(api, how: str):
         await api.disconnected.wait()
 
 
-async def test_the_request_says_what_was_asked(api):
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_request_says_what_was_asked(api, stream):
     api.script = [answer("{}")]
     schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
     one = make(api.url, max_tokens=50, options={"seed": 7})
-    result = await one.complete(
-        PROMPT, stop=["END"], temperature=0.5, response_format=schema, tools=[TOOL], tool_choice="any"
-    )
+    asked = {"stop": ["END"], "temperature": 0.5, "response_format": schema, "tool_choice": "any"}
+    result = await whole(one, one.chat(PROMPT, tools=[TOOL], stream=stream, **asked))
     [request] = api.requests
+    how = {"stream": True, "stream_options": {"include_usage": True}} if stream else {"stream": False}
     assert request == {
+        **how,
         "model": "gpt-4.1-mini",
         "messages": [{"role": "user", "content": "hello"}],
-        "stream": True,
-        "stream_options": {"include_usage": True},
         "max_completion_tokens": 50,
         "seed": 7,
         "stop": ["END"],

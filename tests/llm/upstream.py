@@ -8,7 +8,8 @@ What it speaks is a `Wire` (one file each in `wires/`); what it does is a script
 Each entry is what becomes of one request, in order; the last one repeats. It is a response as a
 whole, `(status, headers, body)` or `(status, body)`, or the steps of a stream: an object of the protocol
 (framed by the wire), a string (sent as it is), a number (seconds to wait), or what is named below.
-After the last step the stream ends politely.
+After the last step the stream ends politely. A request that wants no stream gets the same steps as one
+body, with the faults where they can be: an error as a status, a cut in the middle of the JSON.
 """
 
 import asyncio
@@ -46,6 +47,9 @@ class Wire(Protocol):
     chat_path: str
     media_type: str
     models: Sequence[str]
+    error_status: int | None
+    nonsense: str
+    streams_by_default: bool
 
     def frame(self, piece: dict[str, Any], request: dict[str, Any]) -> str:
         """Write one object of a stream."""
@@ -53,6 +57,10 @@ class Wire(Protocol):
 
     def described(self, path: str, models: Sequence[str]) -> tuple[int, Any]:
         """Answer what is not a chat: status and body."""
+        ...
+
+    def whole(self, pieces: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Put the objects of a stream together, for a request that wants none."""
         ...
 
     def unknown(self, request: dict[str, Any], models: Sequence[str]) -> tuple[int, Any] | None:
@@ -102,6 +110,37 @@ class Exchange:
     async def stream_piece(self, piece: dict[str, Any], request: dict[str, Any]) -> None:
         """Send one object of the protocol."""
         await self.send(self._wire.frame(piece, request))
+
+    async def whole(self, steps: Sequence[Any]) -> None:  # noqa: C901 - one case a kind of step
+        """Follow the steps of a script for a request that wants no stream."""
+        pieces: list[dict[str, Any]] = []
+        for step in steps:
+            if step is CUT:
+                data = json.dumps(self._wire.whole(pieces))
+                self._head(200, {"Content-Type": "application/json", "Content-Length": str(len(data))})
+                self._writer.write(data[: len(data) // 2].encode())
+                await self._writer.drain()
+                return
+            if step is HEADERS:
+                await self.send("")
+            elif step is HANG:
+                await asyncio.Event().wait()
+            elif isinstance(step, int | float):
+                await asyncio.sleep(step)
+            elif isinstance(step, Forever):
+                while True:
+                    await self.send(" ")  # what keeps a connection alive and means nothing in JSON
+                    await asyncio.sleep(step.every)
+            elif isinstance(step, str):
+                if "{" in step or step == self._wire.nonsense:
+                    await self.reply(200, {}, step)
+                    return
+            elif "error" in step:
+                await self.reply(self._wire.error_status or 500, {}, step)
+                return
+            else:
+                pieces.append(step)
+        await self.reply(200, {}, self._wire.whole(pieces) if pieces else "")
 
     async def send(self, text: str) -> None:
         """Send a piece of a body whose end is not known yet."""
@@ -236,5 +275,7 @@ class Upstream:
             if isinstance(planned, tuple):
                 status, *headers, whole = planned
                 await exchange.reply(status, headers[0] if headers else {}, whole)
-            else:
+            elif request.get("stream", self.wire.streams_by_default):
                 await exchange.stream(planned, request)
+            else:
+                await exchange.whole(planned)

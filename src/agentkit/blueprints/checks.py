@@ -21,6 +21,7 @@ from agentkit.errors import Problem, PromptError, UnknownNameError
 from agentkit.prompts import Prompt, PromptManager
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
+from agentkit.references import is_allowed, refusal
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -74,7 +75,9 @@ class Checker:
             message = "The blueprint has no agents: add files agents/NAME.yaml, or a list 'agents'."
             self.problems.append(self._tree.problem(message, ("agents",), key=True))
         self._providers_exist()
+        self._models_are_allowed()
         self._fallbacks_exist()
+        self._prices_are_known(count)
         self._supervisor_and_routing()
         self._names_differ(count)
         for index in range(count):
@@ -130,6 +133,13 @@ class Checker:
             if isinstance(provider, str) and provider not in valid:
                 self._report(unknown_choice("provider", provider, valid), path)
 
+    def _models_are_allowed(self) -> None:
+        for name in self._model_names():
+            path = ("models", name, "use")
+            use = self._at(path)
+            if isinstance(use, str) and ":" in use:
+                self._allowed(use, path)
+
     def _fallbacks_exist(self) -> None:
         for name in self._model_names():
             for number, fallback in self._texts(("models", name, "fallbacks")):
@@ -138,6 +148,26 @@ class Checker:
                     self._report(f"The model {name!r} cannot fall back to itself.", path)
                 elif fallback not in self._model_names():
                     self._report(unknown_choice("model", fallback, self._model_names()), path)
+
+    def _prices_are_known(self, count: int) -> None:
+        """A limit in dollars ends a run as soon as what it spent cannot be known."""
+        limits = [
+            ("limits", "cost_usd"),
+            *(("agents", index, "limits", "cost_usd") for index in range(count)),
+        ]
+        limited = [path for path in limits if self._at(path) is not None]
+        unpriced = [
+            name
+            for name in self._model_names()
+            if self._at(("models", name, "price")) is None
+            and self._at(("models", name, "provider")) not in ("openai", "anthropic")
+        ]
+        for path in limited if unpriced else ():
+            self._warn(
+                f"The price of {', '.join(unpriced)} is unknown, so this limit refuses a second call. "
+                "Give the model a price; {input: 0, output: 0} if it costs nothing.",
+                path,
+            )
 
     def _supervisor_and_routing(self) -> None:
         self._model(("supervisor", "model"))
@@ -176,14 +206,12 @@ class Checker:
     def _tool(self, tool: ToolSpec, path: KeyPath) -> None:
         if tool.name and self._tools is not None and tool.name not in self._tools:
             self._report(unknown_choice("tool", tool.name, self._tools), (*path, "name"))
+        self._allowed(tool.use, (*path, "use"))
+
+    def _allowed(self, use: str | None, path: KeyPath) -> None:
         security = self._part(SecuritySpec, ("security",))
-        if tool.use and security and not _is_allowed(tool.use, security):
-            allowed = ", ".join(security.allowed_modules) or "(none)"
-            self._report(
-                f"{tool.use!r} is not under security.allowed_modules. Allowed: {allowed}. "
-                "Add its module there if you trust it.",
-                (*path, "use"),
-            )
+        if use and security and not is_allowed(use, security.allowed_modules):
+            self._report(refusal(use, security.allowed_modules), path)
 
     def _prompt(self, role: str, path: KeyPath, default: PromptRef | None) -> None:
         written = self._at(path) is not None
@@ -248,8 +276,3 @@ class Checker:
 def source_path(root: Path, source: SourceSpec) -> Path:
     """Return where a source is; a relative path starts at the blueprint's folder `root`."""
     return root / source.path
-
-
-def _is_allowed(use: str, security: SecuritySpec) -> bool:
-    module = use.partition(":")[0]
-    return any(module == allowed or module.startswith(f"{allowed}.") for allowed in security.allowed_modules)

@@ -1,9 +1,8 @@
 """From a checked blueprint to a compiled graph."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, cast
 
 from langchain_core.embeddings import Embeddings
@@ -12,7 +11,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from agentkit.blueprints.llm_config import model_config
 from agentkit.blueprints.loader import LoadedBlueprint
-from agentkit.blueprints.schema import AgentSpec, PromptRef, ToolSpec
+from agentkit.blueprints.schema import AgentSpec, PromptRef, SpendingSpec, ToolSpec
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
@@ -22,11 +21,13 @@ from agentkit.graphs.nodes import Retrieve
 from agentkit.graphs.routing import AgentCard, LLMRouting, Routing, RoutingStrategy, SemanticRouting
 from agentkit.graphs.routing.base import listing
 from agentkit.graphs.supervisor import build_supervisor
+from agentkit.llm.budgets import Limits
 from agentkit.llm.chat_model import GatewayChatModel
 from agentkit.llm.gateway import LLMGateway
 from agentkit.prompts import Prompt
 from agentkit.rag.retriever import RAGRetriever
 from agentkit.rag.vector_store import PgVectorStore
+from agentkit.references import load
 from agentkit.tools import TOOLS
 
 
@@ -80,6 +81,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         name=spec.name,
         checkpointer=parts.checkpointer,
         events=parts.events,
+        limits=_limits(spec.limits),
         home=parts.home,
     )
 
@@ -88,7 +90,7 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     return build_agent(
         name=agent.name,
         model=_model(agent.model, blueprint, parts),
-        tools=[_tool(tool) for tool in agent.tools],
+        tools=[_tool(tool, blueprint.spec.security.allowed_modules) for tool in agent.tools],
         prompt=_fill(blueprint.prompts[agent.prompt]),
         retriever=_retrieve(agent, blueprint, parts),
         sources_prompt=_sources_prompt(blueprint),
@@ -96,8 +98,13 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         examples=agent.examples,
         tool_iterations=agent.limits.tool_iterations,
         history_tokens=agent.limits.history_tokens,
+        limits=_limits(agent.limits),
         home=parts.home,
     )
+
+
+def _limits(spec: SpendingSpec) -> Limits:
+    return Limits(tokens=spec.tokens, cost_usd=spec.cost_usd, model_calls=spec.model_calls)
 
 
 def _model(name: str, blueprint: LoadedBlueprint, parts: Parts) -> GatewayChatModel:
@@ -147,17 +154,10 @@ def _fill(prompt: Prompt, **values: str) -> str:
     return prompt.render(**{name: value for name, value in values.items() if name in prompt.variables})
 
 
-def _tool(spec: ToolSpec) -> BaseTool | Callable[..., Any]:
+def _tool(spec: ToolSpec, allowed: Sequence[str]) -> BaseTool | Callable[..., Any]:
     if spec.use is None:
         return TOOLS.get(spec.name or "")
-    module_name, _, attribute = spec.use.partition(":")
-    try:
-        tool = getattr(import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(
-            f"The tool {spec.use!r} cannot be imported: {error}",
-            hint="Check the spelling, and that the module is installed or on PYTHONPATH.",
-        ) from error
+    tool = load(spec.use, allowed=allowed, kind="tool")
     if not isinstance(tool, BaseTool) and not callable(tool):
         raise ConfigurationError(f"{spec.use!r} is neither a LangChain tool nor a function.")
     return cast("BaseTool | Callable[..., Any]", tool)

@@ -139,7 +139,17 @@ class ToolSpec(Section):
         return self
 
 
-class LimitsSpec(Section):
+class SpendingSpec(Section):
+    """What model calls may spend; the call that no longer fits is not made."""
+
+    model_calls: Annotated[Int, Field(ge=1)] | None = Field(default=None, description="Most model calls.")
+    tokens: Annotated[Int, Field(ge=1)] | None = Field(
+        default=None, description="Most tokens, read and written."
+    )
+    cost_usd: Annotated[Float, Field(gt=0)] | None = Field(default=None, description="Most US dollars.")
+
+
+class LimitsSpec(SpendingSpec):
     """What one turn of an agent may spend."""
 
     tool_iterations: Annotated[Int, Field(ge=1, le=20)] = Field(
@@ -201,6 +211,9 @@ class Blueprint(Section):
     supervisor: SupervisorSpec = Field(default=SupervisorSpec(), description="Answers when no agent fits.")
     agents: tuple[AgentSpec, ...] = Field(
         default=(), description="The agents; in the folder form they are the files agents/*.yaml."
+    )
+    limits: SpendingSpec = Field(
+        default=SpendingSpec(), description="Bounds of one turn of the whole team, routing included."
     )
     security: SecuritySpec = Field(default=SecuritySpec(), description="What code may be loaded.")
     runtime: RuntimeSpec = Field(default=RuntimeSpec(), description="How the graph runs.")

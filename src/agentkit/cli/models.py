@@ -1,28 +1,129 @@
-"""`agentkit models`: weights on this machine, and models the configured providers offer."""
+"""`agentkit models`: configured models, what their providers offer, and weights on this machine."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Column, Table
 
+from agentkit.cli.serve_command import serve_command
 from agentkit.cli.session import Json, Session, out, print_json
 
 if TYPE_CHECKING:
+    from agentkit.blueprints.models import ModelSpec
+    from agentkit.cli.offers import Configured, Offer
     from agentkit.weights import WeightsStore
 
-app = typer.Typer(no_args_is_help=True, help="Model weights on this machine.")
+app = typer.Typer(no_args_is_help=True, help="Models: configured, offered, and their weights.")
+
+app.command("serve-command")(serve_command)
+
+_SHOWN = 20
 
 
 @app.command("list")
-def list_(*, as_json: Annotated[bool, Json] = False) -> None:
-    """List the models that can be pulled, and those that are here."""
-    store = _store()
-    rows = [_row(store, name) for name in store.catalogue]
+def list_(
+    *,
+    blueprint: Annotated[
+        str | None, typer.Option("--blueprint", help="Also the models of this blueprint.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every name a provider offers.")] = False,
+    as_json: Annotated[bool, Json] = False,
+) -> None:
+    """List the configured models, what their providers offer, and the weights that can be pulled."""
+    with Session() as session:
+        configured, offers = session.run(_survey(session, blueprint))
+        store = session.kit.weights
+        weights = [_row(store, name) for name in store.catalogue]
+        session.display.stop()
     if as_json:
-        print_json(rows)
+        print_json(
+            {
+                "models": [asdict(row) for row in configured],
+                "offers": [asdict(offer) for offer in offers],
+                "weights": weights,
+            }
+        )
         return
+    _print_configured(configured)
+    _print_offers(offers, every=every)
+    _print_weights(weights)
+
+
+async def _survey(session: Session, blueprint: str | None) -> "tuple[list[Configured], list[Offer]]":
+    from agentkit.blueprints.llm_config import model_config
+    from agentkit.cli.offers import survey
+
+    kit = session.kit
+    settings = kit.settings
+    homes: list[tuple[str | None, Mapping[str, ModelSpec], Sequence[str]]] = []
+    homes.append((None, settings.models, settings.security.allowed_modules))
+    if blueprint is not None:
+        spec = kit.blueprint(blueprint).spec
+        homes.append((spec.name, spec.models, spec.security.allowed_modules))
+    return await survey(
+        kit.gateway,
+        [
+            (home, name, model_config(name, models, allowed_modules=allowed), models[name])
+            for home, models, allowed in homes
+            for name in models
+        ],
+    )
+
+
+def _print_configured(rows: "list[Configured]") -> None:
     table = Table(
-        Column("model", no_wrap=True),
+        Column("model", no_wrap=True), "provider", "name", "state", "context", "tools", "schema",
+        "$ per million in / out", "fallbacks", box=None, header_style="bold",
+    )  # fmt: skip
+    for row in rows:
+        price = (
+            f"{row.price['input']:g} / {row.price['output']:g} ({row.price_source})"
+            if row.price
+            else "unknown"
+        )
+        table.add_row(
+            escape(row.title),
+            escape(row.provider),
+            escape(row.model or ""),
+            "ok" if row.ok else "[red]no[/]",
+            "?" if row.context_tokens is None else str(row.context_tokens),
+            {True: "native", False: "as JSON", None: "?"}[row.native_tools],
+            row.structured_output or "?",
+            price,
+            ", ".join(row.fallbacks) or "none",
+        )
+    out.print(table)
+    for row in rows:
+        if not row.ok:
+            _print_fault(row.title, row.detail, row.fix)
+
+
+def _print_offers(offers: "list[Offer]", *, every: bool) -> None:
+    out.print()
+    for offer in offers:
+        place = f"{offer.provider} {offer.address}".strip()
+        if offer.detail:
+            _print_fault(place, offer.detail, offer.fix)
+            continue
+        shown = offer.models if every else offer.models[:_SHOWN]
+        more = len(offer.models) - len(shown)
+        names = ", ".join(shown) + (f", and {more} more (--all)" if more else "")
+        out.print(f"{place} offers {len(offer.models)}: {names or 'none'}", markup=False)
+    out.print()
+
+
+def _print_fault(name: str, detail: str, fix: str) -> None:
+    out.print(f"{name}: {detail}", style="red", markup=False)
+    if fix:
+        out.print(f"  → {fix}", markup=False)
+
+
+def _print_weights(rows: list[dict[str, Any]]) -> None:
+    table = Table(
+        Column("weights", no_wrap=True),
         "kind",
         "size",
         "state",
@@ -51,6 +152,24 @@ def pull(name: str) -> None:
         out.print(str(path), markup=False)
 
 
+@app.command("clear-cache")
+def clear_cache() -> None:
+    """Forget the answers that models with a `cache` have kept."""
+    with Session() as session:
+        session.run(_clear_cache(session))
+    out.print("No answer is kept any more.")
+
+
+async def _clear_cache(session: Session) -> None:
+    from agentkit.errors import AgentKitError
+
+    cache = await session.kit.answer_cache()
+    try:
+        await cache.aclear()
+    except Exception as error:  # whatever the store's driver raises when its server is away
+        raise AgentKitError(f"The cache cannot be cleared: {error}") from error
+
+
 def _row(store: "WeightsStore", name: str) -> dict[str, Any]:
     entry, status = store.catalogue[name], store.status(name)
     return {
@@ -62,10 +181,3 @@ def _row(store: "WeightsStore", name: str) -> dict[str, Any]:
         "license": entry.license,
         "description": entry.description,
     }
-
-
-def _store() -> "WeightsStore":
-    from agentkit.settings import Settings
-    from agentkit.weights import WeightsStore
-
-    return WeightsStore(Settings.load().data_dir / "models")

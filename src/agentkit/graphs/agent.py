@@ -10,10 +10,11 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 
 from agentkit.context import RunContext
-from agentkit.graphs.bridge import Graph
+from agentkit.graphs.bridge import NO_LIMITS, Graph
 from agentkit.graphs.nodes import KnowledgeMiddleware, Retrieve
 from agentkit.graphs.prompts import packaged
 from agentkit.graphs.routing.base import HISTORY_TOKENS, AgentCard
+from agentkit.llm.budgets import Limits
 
 TOOL_ITERATIONS = 5
 
@@ -30,6 +31,7 @@ def build_agent(
     examples: Sequence[str] = (),
     tool_iterations: int = TOOL_ITERATIONS,
     history_tokens: int = HISTORY_TOKENS,
+    limits: Limits = NO_LIMITS,
     home: asyncio.AbstractEventLoop | None = None,
 ) -> Graph:
     """Build an agent: a graph that answers the last user message in its `messages`.
@@ -48,6 +50,8 @@ def build_agent(
         tool_iterations: Most rounds of tool calls in one turn; at the limit the turn ends
             with a message that says so.
         history_tokens: Most tokens of earlier messages a supervisor passes on to it.
+        limits: What the model calls of one turn may spend together; the call that no longer
+            fits raises `BudgetExceededError` instead of being made.
         home: Event loop the retriever's connections belong to; see `Graph`.
 
     Returns:
@@ -69,4 +73,4 @@ def build_agent(
         name=name,
     )
     about = AgentCard(name, description, tuple(examples), history_tokens)
-    return Graph.adopt(graph, home=home, about=about)
+    return Graph.adopt(graph, home=home, about=about, limits=limits)

@@ -10,12 +10,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any, Self, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
 
 from agentkit import portal
 from agentkit.graphs.routing.base import AgentCard
+from agentkit.llm.budgets import Limits, limited
 
 AnyGraph = CompiledStateGraph[Any, Any, Any, Any]
+
+NO_LIMITS = Limits()
 
 
 class Graph(AnyGraph):
@@ -25,10 +29,12 @@ class Graph(AnyGraph):
         home: Loop its connections live on; None when it holds none, as a graph
             without checkpointer and retriever does.
         about: What a supervisor knows of it; None for a graph that is no agent.
+        limits: What the model calls of one run may spend together.
     """
 
     home: asyncio.AbstractEventLoop | None
     about: AgentCard | None
+    limits: Limits
 
     @classmethod
     def adopt(
@@ -37,12 +43,14 @@ class Graph(AnyGraph):
         *,
         home: asyncio.AbstractEventLoop | None = None,
         about: AgentCard | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> Self:
         """Return `graph` as a `Graph`; LangGraph's builders only compile to its own class."""
         adopted = cls.__new__(cls)
         vars(adopted).update(vars(graph))
         adopted.home = home
         adopted.about = about
+        adopted.limits = limits
         return adopted
 
     def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -71,5 +79,12 @@ class Graph(AnyGraph):
             return history()
         return portal.aiterate(history, on=self.home)
 
-    def _streamer(self, *args: Any, **kwargs: Any) -> Callable[[], AsyncIterator[Any]]:
-        return cast("Callable[[], AsyncIterator[Any]]", partial(super().astream, *args, **kwargs))
+    def _streamer(
+        self,
+        input: Any,  # noqa: A002 - LangGraph's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Callable[[], AsyncIterator[Any]]:
+        if self.limits:
+            config = limited(config, self.limits, of=f"a run of {self.name}")
+        return cast("Callable[[], AsyncIterator[Any]]", partial(super().astream, input, config, **kwargs))

@@ -21,12 +21,13 @@ from langgraph.types import Command, Overwrite, Send
 from agentkit.context import RunContext
 from agentkit.errors import ConfigurationError, DuplicateNameError
 from agentkit.events import EventBus, RouteDecided
-from agentkit.graphs.bridge import Graph
+from agentkit.graphs.bridge import NO_LIMITS, Graph
 from agentkit.graphs.nodes import recent
 from agentkit.graphs.prompts import packaged
 from agentkit.graphs.routing.base import HISTORY_TOKENS, SUPERVISOR, AgentCard, Routing, listing
 from agentkit.graphs.routing.llm import LLMRouting
 from agentkit.graphs.state import AgentInput, SupervisorState
+from agentkit.llm.budgets import Limits
 
 
 def build_supervisor(
@@ -38,6 +39,7 @@ def build_supervisor(
     name: str = SUPERVISOR,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     events: EventBus | None = None,
+    limits: Limits = NO_LIMITS,
     home: asyncio.AbstractEventLoop | None = None,
 ) -> Graph:
     """Build a graph in which a supervisor routes each user message to one of `agents`.
@@ -50,6 +52,8 @@ def build_supervisor(
         name: Name of the graph, in traces and metrics.
         checkpointer: Keeps conversations by `thread_id`; None: none are kept.
         events: Receives `RouteDecided`.
+        limits: What all model calls of one turn may spend together, routing and agents
+            included; the call that no longer fits raises `BudgetExceededError`.
         home: Event loop the checkpointer's connections belong to; see `Graph`.
 
     Raises:
@@ -74,7 +78,7 @@ def build_supervisor(
     for agent, card in zip(agents, cards, strict=True):
         builder.add_node(agent.name, cast("Any", _worker(agent, card)))
         builder.add_edge(agent.name, END)
-    return Graph.adopt(builder.compile(checkpointer=checkpointer, name=name), home=home)
+    return Graph.adopt(builder.compile(checkpointer=checkpointer, name=name), home=home, limits=limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ local model. Never anything across a network: that needs a setting that names th
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
@@ -63,6 +64,10 @@ class AutoProvider(LLMProvider):
     async def _choose(self) -> LLMProvider:
         local = self._providers.get("local")(self._local_config(), self.context)
         if self._is_local_model() or not is_loopback(self.context.ollama_base_url):
+            return local
+        # Nobody there is the usual case, and known before Ollama's SDK is imported for half a second.
+        if not await _listens(self.context.ollama_base_url):
+            logger.info("Ollama does not answer: using the embedded model %s", local.model)
             return local
         ollama = self._providers.get("ollama")(replace(self.config, provider="ollama"), self.context)
         try:
@@ -128,3 +133,17 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+async def _listens(url: str) -> bool:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return True

@@ -118,8 +118,10 @@ class ModelInfo:
         provider: Provider name.
         model: Model name.
         context_tokens: Prompt and answer together, or None when unknown.
-        native_tools: Whether the model itself emits tool calls; `local` constrains it to.
-        structured_output: How answers are held to a JSON schema.
+        native_tools: Whether the model itself emits tool calls.
+        structured_output: How answers are held to a JSON schema: the API does it and tells the
+            model, a grammar leaves it no choice but tells it nothing, or not at all.
+        tool_choice: Whether a call can be forced.
     """
 
     provider: str
@@ -127,6 +129,7 @@ class ModelInfo:
     context_tokens: int | None
     native_tools: bool
     structured_output: Literal["native", "grammar", "none"]
+    tool_choice: bool = True
 
 
 @dataclass(frozen=True, slots=True)

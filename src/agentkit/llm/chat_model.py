@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LangSmithParams, LanguageModelInput
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import ensure_config
@@ -19,6 +21,9 @@ from agentkit import portal
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus, ModelCallFinished, Status
 from agentkit.llm.base import LLMProvider, closing, has_content, merged
+from agentkit.llm.budgets import Budget, current
+from agentkit.llm.policies import Timeouts
+from agentkit.llm.resilience.timeouts import bounded
 from agentkit.llm.structured import schema_output
 
 
@@ -27,6 +32,10 @@ class GatewayChatModel(BaseChatModel):
 
     Made by `LLMGateway.chat_model`. Every call ends in exactly one `ModelCallFinished`
     event, also when it fails or is cancelled, where LangChain's callbacks stay silent.
+
+    A call may be given a `timeout` of its own, bound or as keyword argument: seconds for the
+    whole request, retries and fallbacks included, or `Timeouts`. The model's configured
+    timeouts bound each attempt.
 
     Args:
         provider: Who answers.
@@ -75,7 +84,7 @@ class GatewayChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the base class reports tokens
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        async with closing(self._call(messages, stop, streaming=True, agent=_agent(), **kwargs)) as chunks:
+        async with closing(self._call(messages, stop, streaming=True, caller=_caller(), **kwargs)) as chunks:
             async for chunk in chunks:
                 yield ChatGenerationChunk(message=chunk)
 
@@ -86,7 +95,7 @@ class GatewayChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - nothing to report
         **kwargs: Any,
     ) -> ChatResult:
-        return await self._whole(messages, stop, _agent(), kwargs)
+        return await self._whole(messages, stop, _caller(), kwargs)
 
     def _stream(
         self,
@@ -95,9 +104,9 @@ class GatewayChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the base class reports tokens
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        agent = _agent()
+        caller = _caller()
         for chunk in portal.iterate(
-            lambda: self._call(messages, stop, streaming=True, agent=agent, **kwargs)
+            lambda: self._call(messages, stop, streaming=True, caller=caller, **kwargs)
         ):
             yield ChatGenerationChunk(message=chunk)
 
@@ -108,12 +117,16 @@ class GatewayChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - nothing to report
         **kwargs: Any,
     ) -> ChatResult:
-        return portal.run(self._whole, messages, stop, _agent(), kwargs)
+        return portal.run(self._whole, messages, stop, _caller(), kwargs)
 
     async def _whole(
-        self, messages: list[BaseMessage], stop: list[str] | None, agent: str, kwargs: Mapping[str, Any]
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        caller: "_Caller",
+        kwargs: Mapping[str, Any],
     ) -> ChatResult:
-        chunk = await merged(self._call(messages, stop, streaming=False, agent=agent, **kwargs))
+        chunk = await merged(self._call(messages, stop, streaming=False, caller=caller, **kwargs))
         if chunk is None:
             raise self.provider.error("The provider returned no answer.", is_retryable=True)
         message = AIMessage(
@@ -132,19 +145,21 @@ class GatewayChatModel(BaseChatModel):
         stop: list[str] | None,
         *,
         streaming: bool,
-        agent: str,
+        caller: "_Caller",
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        """One call of the provider, timed, and reported however it ends."""
+        """One call of the provider, timed, and reported and charged however it ends."""
         kwargs.pop("stream", None)
-        tools = kwargs.pop("tools", None)
+        tools, limits = kwargs.pop("tools", None), _limits(kwargs.pop("timeout", None))
         provider = self.provider
-        record = _CallRecord(provider, agent=agent, streaming=streaming)
+        record = _CallRecord(provider, caller, streaming=streaming)
         try:
+            if caller.budget is not None:
+                caller.budget.admit()
             await provider.start()
             record.begin()
             source = provider.chat(messages, tools=tools, stream=streaming, stop=stop or self.stop, **kwargs)
-            async with closing(source) as chunks:
+            async with closing(source if limits is None else bounded(source, limits, provider)) as chunks:
                 async for chunk in chunks:
                     record.note(chunk)
                     yield chunk
@@ -156,6 +171,7 @@ class GatewayChatModel(BaseChatModel):
         finally:
             # Still "cancelled" when neither line above ran: CancelledError or GeneratorExit.
             self.events.emit(record.finished())
+            record.charge(messages)
 
     def bind_tools(
         self,
@@ -208,12 +224,32 @@ class GatewayChatModel(BaseChatModel):
         return schema_output(self, schema, method=method, include_raw=include_raw)
 
 
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """On whose behalf a call is made; read where it is made, before it goes to another thread.
+
+    Attributes:
+        agent: Agent whose run we are in; LangChain's agents put their name into the metadata.
+        budget: What the run may spend, or None.
+    """
+
+    agent: str
+    budget: Budget | None
+
+
+def _caller() -> _Caller:
+    agent = str((ensure_config().get("metadata") or {}).get("lc_agent_name", ""))
+    return _Caller(agent, current())
+
+
 class _CallRecord:
     """What is known about one call while it runs."""
 
     __slots__ = (
         "_agent",
         "_began",
+        "_budget",
+        "_cached",
         "_cost",
         "_estimated",
         "_first",
@@ -221,19 +257,23 @@ class _CallRecord:
         "_of",
         "_provider",
         "_streaming",
+        "_text",
         "_usage",
         "error_type",
         "status",
     )
 
-    def __init__(self, provider: LLMProvider, *, agent: str, streaming: bool) -> None:
+    def __init__(self, provider: LLMProvider, caller: _Caller, *, streaming: bool) -> None:
         self._of = provider
-        self._agent = agent
+        self._agent = caller.agent
+        self._budget = caller.budget
         self._streaming = streaming
         self._usage: Mapping[str, Any] = {}
         self._estimated = False
+        self._cached = False
         self._cost: float | None = None
         self._first: float | None = None
+        self._text: list[str] = []
         self.status: Status = "cancelled"
         self.error_type = ""
         self.begin()
@@ -246,6 +286,8 @@ class _CallRecord:
     def note(self, chunk: AIMessageChunk) -> None:
         if self._first is None and has_content(chunk):
             self._first = time.perf_counter()
+        if self._budget is not None and chunk.content:
+            self._text.append(str(chunk.text))
         if chunk.usage_metadata:
             self._usage = cast("Mapping[str, Any]", chunk.usage_metadata)
         if chunk.response_metadata:
@@ -253,6 +295,22 @@ class _CallRecord:
             self._model = chunk.response_metadata.get("model_name", self._model)
             self._estimated = bool(chunk.response_metadata.get("usage_estimated"))
             self._cost = chunk.response_metadata.get("cost_usd")
+            self._cached = bool(chunk.response_metadata.get("cached"))
+
+    def charge(self, messages: Sequence[BaseMessage]) -> None:
+        """Charge the budget, if there is one, with what was spent.
+
+        That is what the provider says, else an estimate of what was read and written. A call
+        that failed before its first word costs nothing.
+        """
+        if self._budget is None:
+            return
+        if self._usage:
+            tokens = int(self._usage["input_tokens"]) + int(self._usage["output_tokens"])
+            self._budget.charge(self._model, tokens, self._cost)
+        elif self._first is not None:
+            written = AIMessage("".join(self._text))
+            self._budget.charge(self._model, count_tokens_approximately([*messages, written]), None)
 
     def finished(self) -> ModelCallFinished:
         return ModelCallFinished(
@@ -268,12 +326,13 @@ class _CallRecord:
             error_type=self.error_type,
             usage_estimated=self._estimated,
             cost_usd=self._cost,
+            cached=self._cached,
         )
 
 
-def _agent() -> str:
-    """The agent whose run we are in; LangChain's agents put their name into the metadata."""
-    return str((ensure_config().get("metadata") or {}).get("lc_agent_name", ""))
+def _limits(timeout: Timeouts | float | None) -> Timeouts | None:
+    """Limits of one whole request, retries and fallbacks included; a number is its total in seconds."""
+    return Timeouts(total=timeout) if isinstance(timeout, int | float) else timeout
 
 
 def _tool_choice(choice: str, names: Sequence[str]) -> str:

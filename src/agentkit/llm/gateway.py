@@ -1,19 +1,28 @@
 """The gateway: configured models by name, each a LangChain chat model."""
 
-from collections.abc import Mapping
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from agentkit.errors import ConfigurationError, UnknownNameError
+from agentkit.errors import AgentKitError, ConfigurationError, UnknownNameError
 from agentkit.events import CircuitChanged, EventBus
 from agentkit.llm.auto import AutoProvider
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ProviderContext
+from agentkit.llm.cache.answers import AnswerCache, CacheSource
+from agentkit.llm.cache.provider import CachedProvider
 from agentkit.llm.chat_model import GatewayChatModel
+from agentkit.llm.policies import DEFAULT_ON, Reason
 from agentkit.llm.pricing import PricedProvider
 from agentkit.llm.providers import PROVIDERS
 from agentkit.llm.resilience import CircuitBreaker, FallbackProvider, resilient_link
 from agentkit.llm.resilience.breaker import State
+from agentkit.llm.translate import TranslatingProvider
 from agentkit.registry import Registry
 from agentkit.weights import Progress, WeightsStore
+
+_HEALTH_SECONDS = 15.0  # over the providers' own limits, which say more about what was slow
 
 
 class LLMGateway:
@@ -26,6 +35,8 @@ class LLMGateway:
         ollama_base_url: Where Ollama is expected.
         progress: Told about downloads of weights, on the downloading thread.
         providers: Known providers; by default the built-in ones and installed plug-ins.
+        cache: Where models with a `cache` keep their answers: any LangChain cache that keeps
+            messages, or what opens one at first use. Closing it is up to whoever made it.
         **access: Further fields of `ProviderContext`: keys and addresses of named providers.
     """
 
@@ -38,44 +49,96 @@ class LLMGateway:
         ollama_base_url: str = "http://127.0.0.1:11434",
         progress: Progress | None = None,
         providers: Registry[type[LLMProvider]] = PROVIDERS,
+        cache: CacheSource | None = None,
         **access: Any,
     ) -> None:
         self.models = dict(models)
         self._events = events
         self._context = ProviderContext(weights, progress, ollama_base_url, **access)
         self._providers = providers
+        self._answers = None if cache is None else AnswerCache(cache)
         self._breakers: dict[tuple[object, ...], CircuitBreaker] = {}
         self._made: list[tuple[LLMConfig, GatewayChatModel]] = []
+        self._links: list[tuple[LLMConfig, LLMProvider]] = []
+        self._lock = threading.RLock()
 
     def chat_model(self, model: str | LLMConfig = "main") -> GatewayChatModel:
         """Return the chat model for a configured name, or for a configuration. Cached.
 
         Raises:
             UnknownNameError: No model, or no provider, has that name.
+            ConfigurationError: It keeps answers, and the gateway has no cache.
         """
         config = self._config(model)
-        for known, made in self._made:
-            if known == config:
-                return made
-        chat_model = GatewayChatModel(provider=self._chain(config), events=self._events)
-        self._made.append((config, chat_model))
-        return chat_model
+        with self._lock:
+            for known, made in self._made:
+                if known == config:
+                    return made
+            chat_model = GatewayChatModel(provider=self._chain(config), events=self._events)
+            self._made.append((config, chat_model))
+            return chat_model
+
+    def set_fallback_chain(
+        self,
+        model: str | LLMConfig,
+        fallbacks: Sequence[str | LLMConfig],
+        *,
+        on: Sequence[Reason] | None = None,
+    ) -> None:
+        """Change whom a model falls back to, from its next call on, wherever it is held already.
+
+        Calls under way keep the chain they began with; breakers keep their state. Two names with
+        the same configuration are one model and have one chain. May be called from any thread.
+
+        Args:
+            model: Configured name, or the configuration it was asked for with.
+            fallbacks: Names or configurations in the order they are asked; their own fallbacks
+                do not count. Empty: none.
+            on: Reasons for which they are asked; None leaves them.
+
+        Raises:
+            UnknownNameError: No model has one of the names.
+            ConfigurationError: The model is its own fallback, or one is there twice.
+        """
+        config = self._config(model)
+        links = [_alone(config)]
+        for fallback in fallbacks:
+            link = _alone(self._config(fallback))
+            if link in links:
+                name = fallback if isinstance(fallback, str) else fallback.model or fallback.provider
+                fault = "is that model itself" if link == links[0] else "is in it twice"
+                raise ConfigurationError(f"The fallback chain cannot hold {name!r}: it {fault}.")
+            links.append(link)
+        wanted = replace(
+            config, fallbacks=tuple(links[1:]), fallback_on=config.fallback_on if on is None else tuple(on)
+        )
+        with self._lock:
+            # One assignment: a call takes its provider once, when it begins.
+            self.chat_model(config).provider = self._chain(wanted)
 
     async def health(self) -> dict[str, Health]:
-        """Whether each configured model could answer now. Makes no call and does not raise."""
-        found: dict[str, Health] = {}
-        for name, config in self.models.items():
-            try:
-                found[name] = await self.chat_model(config).provider.health_check()
-            except ConfigurationError as error:
-                found[name] = Health(ok=False, detail=str(error))
-        return found
+        """Whether each configured model could answer now.
+
+        All are asked at once, each for 15 s at most. Makes no call and does not raise.
+        """
+        found = await asyncio.gather(*(self._health(config) for config in self.models.values()))
+        return dict(zip(self.models, found, strict=True))
+
+    async def _health(self, config: LLMConfig) -> Health:
+        try:
+            async with asyncio.timeout(_HEALTH_SECONDS):
+                return await self.chat_model(config).provider.health_check()
+        except TimeoutError:
+            return Health(ok=False, detail=f"No answer within {_HEALTH_SECONDS:g} s.")
+        except AgentKitError as error:
+            return Health(ok=False, detail=str(error))
 
     async def aclose(self) -> None:
         """Close every provider; the embedded model leaves memory."""
-        made, self._made = self._made, []
-        for _, chat_model in made:
-            await chat_model.provider.aclose()
+        with self._lock:
+            links, self._links, self._made = self._links, [], []
+        for _, link in links:
+            await link.aclose()
 
     def _config(self, model: str | LLMConfig) -> LLMConfig:
         if isinstance(model, LLMConfig):
@@ -86,17 +149,38 @@ class LLMGateway:
 
     def _chain(self, config: LLMConfig) -> LLMProvider:
         """The model and its fallbacks, each retried, guarded and bounded in time."""
-        links = [self._link(link) for link in (config, *config.fallbacks)]
+        links = [self._link(_alone(link)) for link in (config, *config.fallbacks)]
         if len(links) == 1:
-            return links[0]
-        return FallbackProvider(links, events=self._events, on=config.fallback_on)
+            return self._cached(links[0], config)
+        return self._cached(FallbackProvider(links, events=self._events, on=config.fallback_on), config)
+
+    def _cached(self, chain: LLMProvider, config: LLMConfig) -> LLMProvider:
+        """Outermost: a kept answer needs neither the model nor its fallbacks."""
+        if config.cache is None:
+            return chain
+        if self._answers is None:
+            raise ConfigurationError(
+                f"The model {chain.model!r} keeps its answers, and the gateway has no cache.",
+                hint="Give it one: LLMGateway(cache=…), any LangChain cache.",
+            )
+        return CachedProvider(chain, self._answers, config, events=self._events)
 
     def _link(self, config: LLMConfig) -> LLMProvider:
+        """One provider for each configuration, whatever chains it is in: connections are shared."""
+        for known, link in self._links:
+            if known == config:
+                return link
+        link = self._new_link(config)
+        self._links.append((config, link))
+        return link
+
+    def _new_link(self, config: LLMConfig) -> LLMProvider:
         provider = self._provider(config)
-        key = (config.provider, config.model, config.options.get("base_url"))
+        key = (config.provider, config.use, config.model, config.options.get("base_url"))
         if key not in self._breakers:
             self._breakers[key] = self._breaker(provider)
-        return resilient_link(PricedProvider(provider), self._breakers[key], self._events)
+        priced = PricedProvider(provider)
+        return resilient_link(priced, self._breakers[key], self._events, TranslatingProvider)
 
     def _breaker(self, provider: LLMProvider) -> CircuitBreaker:
         policy = provider.config.breaker
@@ -114,3 +198,8 @@ class LLMGateway:
         except UnknownNameError as error:
             raise UnknownNameError("provider", error.name, ("auto", *error.choices)) from None
         return provider(config, self._context)
+
+
+def _alone(config: LLMConfig) -> LLMConfig:
+    """A configuration without what only matters to the chain it heads."""
+    return replace(config, fallbacks=(), fallback_on=DEFAULT_ON)

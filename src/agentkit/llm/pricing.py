@@ -5,8 +5,10 @@ is fetched. It is asked for OpenAI and Anthropic at their own addresses only; wh
 costs elsewhere is for the configuration to say.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from importlib import import_module
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
@@ -19,6 +21,7 @@ LISTED = ("openai", "anthropic")
 """Providers whose own prices are listed, by the names the list knows them by."""
 
 _MILLION = 1_000_000
+_SOME = 1000  # tokens, few enough for the lowest tier
 
 
 def cost(usage: UsageMetadata, price: Price) -> float:
@@ -44,15 +47,53 @@ def listed_cost(provider: str, model: str, usage: UsageMetadata) -> float | None
         return None
 
 
+def price_of(provider: LLMProvider) -> tuple[Price | None, Literal["configured", "list", "unknown"]]:
+    """Return what a model costs, and who says so. Of tiered prices the list's lowest is meant."""
+    if provider.config.price is not None:
+        return provider.config.price, "configured"
+    if _is_listed(provider):
+        read, written, cached = (
+            listed_cost(provider.name, provider.model, usage)
+            for usage in (_usage(read=_SOME), _usage(written=_SOME), _usage(read=_SOME, cached=_SOME))
+        )
+        if read is not None and written is not None:
+            scale = _MILLION / _SOME
+            cache_read = None if cached is None else round(cached * scale, 6)
+            return Price(round(read * scale, 6), round(written * scale, 6), cache_read), "list"
+    return None, "unknown"
+
+
+def _usage(read: int = 0, written: int = 0, cached: int = 0) -> UsageMetadata:
+    return UsageMetadata(
+        input_tokens=read,
+        output_tokens=written,
+        total_tokens=read + written,
+        input_token_details={"cache_read": cached},
+    )
+
+
+def _is_listed(provider: LLMProvider) -> bool:
+    """Whether the price list speaks of this model: it is asked at its vendor's own address."""
+    elsewhere = provider.config.options.get("base_url") or getattr(
+        provider.context, f"{provider.name}_base_url", None
+    )
+    return provider.name in LISTED and not elsewhere
+
+
 class PricedProvider(ProviderWrapper):
     """Adds `cost_usd` to the last chunk's `response_metadata`, where the cost is known."""
 
     def __init__(self, inner: LLMProvider) -> None:
         super().__init__(inner)
-        elsewhere = self.config.options.get("base_url") or getattr(
-            self.context, f"{inner.name}_base_url", None
-        )
-        self._listed = inner.name in LISTED and not elsewhere
+        self._listed = _is_listed(inner)
+        self._loaded = not self._listed
+
+    async def start(self) -> None:
+        """Get the inner provider ready, and the price list loaded: it takes a moment, once a process."""
+        await self.inner.start()
+        if not self._loaded:
+            await asyncio.to_thread(import_module, "genai_prices.data")
+            self._loaded = True
 
     async def chat(
         self,

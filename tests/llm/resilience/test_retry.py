@@ -3,6 +3,7 @@ from langchain_core.messages import AIMessageChunk
 
 from agentkit.errors import ConfigurationError, ProviderError, StreamInterruptedError
 from agentkit.events import RetryScheduled
+from agentkit.llm import retry_with_backoff
 from agentkit.llm.policies import RetryPolicy
 from agentkit.llm.resilience import RetryProvider
 
@@ -89,3 +90,37 @@ async def test_an_empty_answer_is_an_answer() -> None:
 def test_a_policy_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="attempts must be at least 1, not 0"):
         RetryPolicy(attempts=0)
+
+
+async def test_any_call_can_be_repeated_by_the_same_rules() -> None:
+    bus, seen = recorded()
+    waits, outcomes = Waits(), [unavailable(), unavailable(status=429, retry_after=3.0), "ok"]
+
+    async def call() -> str:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    policy = RetryPolicy(attempts=3)
+    again = {"events": bus, "model": "m", "sleep": waits, "draw": lambda: 1.0}
+    assert await retry_with_backoff(call, policy, **again) == "ok"
+    assert waits == [0.5, 3.0]
+    assert [(event.model, event.attempt, event.delay) for event in seen] == [("m", 1, 0.5), ("m", 2, 3.0)]
+    outcomes[:] = [unavailable()] * 4
+    with pytest.raises(ProviderError, match="down"):
+        await retry_with_backoff(call, policy, **again)
+    assert len(outcomes) == 1
+
+
+@pytest.mark.parametrize("error", [unavailable(status=400, is_retryable=False), ValueError("no")])
+async def test_a_call_that_may_not_be_repeated_is_made_once(error: Exception) -> None:
+    made: list[int] = []
+
+    async def call() -> None:
+        made.append(1)
+        raise error
+
+    with pytest.raises(type(error)):
+        await retry_with_backoff(call)
+    assert made == [1]

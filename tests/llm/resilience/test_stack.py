@@ -9,11 +9,12 @@ import yaml
 
 from agentkit.blueprints.llm_config import model_config
 from agentkit.blueprints.schema import ModelSpec
-from agentkit.errors import CircuitOpenError, ProviderError
+from agentkit.errors import CircuitOpenError, ProviderError, ProviderTimeoutError
 from agentkit.events import AttemptFinished, CircuitChanged, FellBack, ModelCallFinished
-from agentkit.llm import LLMConfig, LLMGateway
+from agentkit.llm import GatewayChatModel, LLMConfig, LLMGateway
 from agentkit.llm.base import LLMProvider
 from agentkit.llm.policies import BreakerPolicy, RetryPolicy, Timeouts
+from agentkit.llm.resilience import CircuitBreaker, FallbackProvider, resilient_link
 from agentkit.registry import Registry
 from agentkit.weights import WeightsStore
 
@@ -145,3 +146,26 @@ def test_a_blueprints_model_becomes_its_configuration() -> None:
     assert config.fallback_on == ("timeout",)
     (backup,) = config.fallbacks
     assert (backup.provider, backup.timeouts.total, backup.fallbacks) == ("local", 120, ())
+
+
+async def test_a_requests_own_timeout_bounds_retries_and_fallbacks_together() -> None:
+    bus, seen = recorded()
+    slow = Flaky([HANG], config=LLMConfig("flaky", model="slow", timeout=0.1))
+    links = [resilient_link(slow, CircuitBreaker(), bus)] * 2
+    model = GatewayChatModel(provider=FallbackProvider(links, events=bus), events=bus)
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(ProviderTimeoutError, match=r"not complete after 0\.15 s") as caught:
+        await model.ainvoke("hi", timeout=0.15)
+    assert asyncio.get_running_loop().time() - started < 5
+    assert caught.value.kind == "total"
+    with pytest.raises(ProviderTimeoutError, match="said nothing within 0.05 s"):
+        _ = [chunk async for chunk in model.bind(timeout=Timeouts(first_token=0.05)).astream("hi")]
+    attempts = [event.status for event in seen if isinstance(event, AttemptFinished)]
+    assert attempts[0] == "error"
+    assert attempts[-1] == "cancelled"
+    assert slow.closed == slow.attempts
+
+
+async def test_a_requests_own_timeout_leaves_a_quick_answer_alone() -> None:
+    model = GatewayChatModel(provider=Flaky(["fine"]))
+    assert (await model.ainvoke("hi", timeout=5)).text == "fine"

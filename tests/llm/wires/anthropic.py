@@ -68,6 +68,7 @@ class AnthropicWire:
     chat_path = "/v1/messages"
     media_type = "text/event-stream"
     models: Sequence[str] = (MODEL,)
+    streams_by_default = False
 
     opening = (START, begin(type="text", text=""))
     closing = tuple(end())
@@ -85,6 +86,28 @@ class AnthropicWire:
 
     def frame(self, piece: dict[str, Any], request: dict[str, Any]) -> str:
         return f"event: {piece['type']}\ndata: {json.dumps(piece)}\n\n"
+
+    def whole(self, pieces: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        message: dict[str, Any] = {}
+        arguments = ""
+        for piece in pieces:
+            match piece["type"]:
+                case "message_start":
+                    message = {**piece["message"], "content": []}
+                case "content_block_start":
+                    message["content"].append(dict(piece["content_block"]))
+                case "content_block_delta":
+                    part, block = piece["delta"], message["content"][-1]
+                    for field in ("text", "thinking", "signature"):
+                        if field in part:
+                            block[field] = block.get(field, "") + part[field]
+                    arguments += part.get("partial_json", "")
+                case "content_block_stop" if arguments:
+                    message["content"][-1]["input"], arguments = json.loads(arguments), ""
+                case "message_delta":
+                    message |= piece["delta"]
+                    message["usage"] = message["usage"] | piece["usage"]
+        return message
 
     def described(self, path: str, models: Sequence[str]) -> tuple[int, Any]:
         created = "2026-01-01T00:00:00Z"

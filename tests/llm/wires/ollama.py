@@ -23,6 +23,7 @@ class OllamaWire:
     chat_path = "/api/chat"
     media_type = "application/x-ndjson"
     models: Sequence[str] = (MODEL,)
+    streams_by_default = True
 
     opening = (say(""),)
     closing = (done(prompt_eval_count=9, eval_count=4),)
@@ -41,6 +42,9 @@ class OllamaWire:
     def frame(self, piece: dict[str, Any], request: dict[str, Any]) -> str:
         stamped = piece if "error" in piece else {"model": request["model"], "created_at": _CREATED, **piece}
         return json.dumps(stamped) + "\n"
+
+    def whole(self, pieces: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        raise NotImplementedError("langchain-ollama always streams")
 
     def described(self, path: str, models: Sequence[str]) -> tuple[int, Any]:
         if path == "/api/tags":

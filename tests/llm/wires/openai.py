@@ -49,6 +49,7 @@ class OpenAIWire:
     chat_path = "/v1/chat/completions"
     media_type = "text/event-stream"
     models: Sequence[str] = (MODEL,)
+    streams_by_default = False
 
     opening = (ROLE,)
     closing = (event("stop"), USAGE, DONE)
@@ -66,6 +67,26 @@ class OpenAIWire:
 
     def frame(self, piece: dict[str, Any], request: dict[str, Any]) -> str:
         return f"data: {json.dumps(piece)}\n\n"
+
+    def whole(self, pieces: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": None}
+        calls: dict[int, dict[str, Any]] = {}
+        reason, usage = None, None
+        for piece in pieces:
+            usage = piece.get("usage", usage)
+            for choice in piece["choices"]:
+                reason = choice["finish_reason"] or reason
+                if (text := choice["delta"].get("content")) is not None:
+                    message["content"] = (message["content"] or "") + text
+                for part in choice["delta"].get("tool_calls", ()):
+                    made = calls.setdefault(part["index"], {**part, "function": {"arguments": ""}})
+                    made["function"]["name"] = part["function"].get("name") or made["function"]["name"]
+                    made["function"]["arguments"] += part["function"].get("arguments", "")
+        if calls:
+            message["tool_calls"] = list(calls.values())
+        choices = [{"index": 0, "message": message, "finish_reason": reason}]
+        answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m-2026"}
+        return {**answer, "choices": choices} | ({"usage": usage} if usage else {})
 
     def described(self, path: str, models: Sequence[str]) -> tuple[int, Any]:
         if path != "/v1/models":

@@ -12,6 +12,7 @@ PROVIDERS = Registry[type[LLMProvider]](
     group="agentkit.providers",
     table={
         "anthropic": "agentkit.llm.providers.anthropic:AnthropicProvider",
+        "langchain": "agentkit.llm.providers.langchain:LangChainProvider",
         "local": "agentkit.llm.providers.local:LocalProvider",
         "ollama": "agentkit.llm.providers.ollama:OllamaProvider",
         "openai": "agentkit.llm.providers.openai:OpenAIProvider",

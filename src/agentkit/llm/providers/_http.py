@@ -35,8 +35,12 @@ def retryable(status: int) -> bool:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from `Retry-After`: a number, or a date (RFC 9110 §10.2.3); None when it says nothing."""
-    value = headers.get("retry-after")
+    """Seconds that a response asks to wait; None when it says nothing."""
+    return retry_after_seconds(headers.get("retry-after"))
+
+
+def retry_after_seconds(value: str | None) -> float | None:
+    """Seconds from `Retry-After`: a number, or a date (RFC 9110 §10.2.3)."""
     if not value:
         return None
     try:

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from agentkit.errors import ProviderError
 from agentkit.llm.base import Health, ToolSpec
-from agentkit.llm.providers._langchain import SDKProvider
+from agentkit.llm.providers._sdk import SDKProvider
 
 DEFAULT_MODEL = "claude-haiku-4-5"
 
@@ -63,7 +63,7 @@ class AnthropicProvider(SDKProvider):
         # Newer models refuse it, and LangChain's table says which older ones still take it.
         if not cast("dict[str, Any]", model.profile or {}).get("temperature", False):
             request.pop("temperature", None)
-        if response_format := options.get("response_format"):
+        if (response_format := options.get("response_format")) and not _in_words(response_format):
             request["response_format"] = response_format
         if tools:
             choice = options.get("tool_choice")
@@ -71,12 +71,14 @@ class AnthropicProvider(SDKProvider):
             request |= bound | ({"tool_choice": {"type": "none"}} if choice == "none" else {})
         return request
 
+    def _worded(self, messages: Sequence[BaseMessage], options: dict[str, Any]) -> list[BaseMessage]:
+        if _in_words(options.get("response_format") or {}):
+            return _instructed(list(messages))
+        return list(messages)
+
     def _astream(
         self, model: Any, messages: list[BaseMessage], request: dict[str, Any]
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        if request.get("response_format", {}).get("type") == "json_object":
-            request = {name: value for name, value in request.items() if name != "response_format"}
-            messages = _instructed(messages)
         return model._astream(messages, **request)  # noqa: SLF001
 
     async def health_check(self) -> Health:
@@ -88,7 +90,11 @@ class AnthropicProvider(SDKProvider):
         return Health(ok=True, detail=f"{self.model} at {self._url}")
 
     async def _retrieve(self) -> None:
-        await self._connections.get().client.models.retrieve(self.model)
+        await (await self._connections.get()).client.models.retrieve(self.model)
+
+
+def _in_words(response_format: dict[str, Any]) -> bool:
+    return response_format.get("type") == "json_object"
 
 
 def _instructed(messages: list[BaseMessage]) -> list[BaseMessage]:

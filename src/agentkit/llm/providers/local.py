@@ -2,6 +2,8 @@
 
 Options: `context_tokens` (default 8192), `threads` (default: the CPUs this process may
 use, at most 8). `model` is a chat model of the weights catalogue, or the path of a GGUF file.
+A grammar holds answers to the schema of a `response_format`. The model makes no tool calls of
+its own: the gateway has it write them as JSON, see `agentkit.llm.translate`.
 """
 
 import asyncio
@@ -13,21 +15,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
-from langchain_core.messages import AIMessageChunk, BaseMessage, SystemMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 
 from agentkit.errors import ConfigurationError, ProviderError, UnknownNameError
 from agentkit.extras import installed, require
 from agentkit.llm._loops import PerLoop
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec, merged
-from agentkit.llm.providers._constrained import (
-    ConstrainedReader,
-    reminder,
-    said,
-    schema_instruction,
-    tools_instruction,
-    tools_schema,
-)
 from agentkit.llm.providers._http import connect_timeout, never_connected, retry_after, retryable, trust
 from agentkit.llm.providers._llama_server import LlamaServer, ServerSpec, servers
 
@@ -97,10 +91,10 @@ class LocalProvider(LLMProvider):
             if chunk := await merged(self.chat(messages, tools=tools, **options)):
                 yield chunk
             return
+        if tools and options.get("tool_choice") != "none":
+            raise self.error("The embedded model makes no tool calls.", hint="Set tool_calls: json, or auto.")
         await self.start()
-        calling = bool(tools) and options.get("tool_choice") != "none"
-        body = self._request(messages, (tools or []) if calling else [], options)
-        reader = ConstrainedReader() if calling else None
+        body = self._request(messages, options)
         finish: str | None = None
         usage: UsageMetadata | None = None
         async with aclosing(self._events(body)) as events:  # closing hangs up, and that stops llama.cpp
@@ -110,14 +104,7 @@ class LocalProvider(LLMProvider):
                 for choice in event.get("choices") or ():
                     finish = choice.get("finish_reason") or finish
                     if piece := choice["delta"].get("content"):
-                        for text in reader.feed(piece) if reader else (piece,):
-                            yield AIMessageChunk(content=text)
-        if reader and (rest := reader.end()):
-            if isinstance(rest, str):
-                yield AIMessageChunk(content=rest)
-            else:
-                finish = "tool_calls"
-                yield AIMessageChunk(content="", tool_call_chunks=[rest])
+                        yield AIMessageChunk(content=piece)
         yield AIMessageChunk(
             content="",
             usage_metadata=usage,
@@ -129,28 +116,15 @@ class LocalProvider(LLMProvider):
             chunk_position="last",
         )
 
-    def _request(
-        self, messages: Sequence[BaseMessage], tools: Sequence[ToolSpec], options: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        instruction = None
-        response_format = options.get("response_format")
-        if tools:
-            schema = tools_schema(tools, options.get("tool_choice"))
-            response_format = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
-            instruction = tools_instruction(tools)
-        elif response_format and response_format["type"] == "json_schema":
-            instruction = schema_instruction(response_format["json_schema"]["schema"])
-        said_so_far = [self._message(message) for message in _instructed(messages, instruction)]
-        if tools and messages and messages[-1].type == "tool":
-            said_so_far[-1]["content"] += f"\n\n{reminder()}"
+    def _request(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> dict[str, Any]:
         body = {
-            "messages": said_so_far,
+            "messages": [self._message(message) for message in messages],
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": options.get("temperature", self.config.temperature),
             "max_tokens": options.get("max_tokens", self.config.max_tokens),
             "stop": options.get("stop"),
-            "response_format": response_format,
+            "response_format": options.get("response_format"),
             "cache_prompt": True,
         }
         return {key: value for key, value in body.items() if value is not None}
@@ -161,7 +135,7 @@ class LocalProvider(LLMProvider):
                 if block["type"] in ("image", "audio", "video", "file"):
                     raise self.error(f"The local model reads text only, not {block['type']} content.")
         roles = {"human": "user", "ai": "assistant", "system": "system", "tool": "user", "chat": "user"}
-        return {"role": roles.get(message.type, "user"), "content": said(message)}
+        return {"role": roles.get(message.type, "user"), "content": str(message.text)}
 
     async def _events(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """POST the request and yield the server-sent events' data."""
@@ -259,15 +233,6 @@ class LocalProvider(LLMProvider):
         """Release the server; it leaves memory when no other gateway uses it."""
         self._server = None
         await asyncio.to_thread(servers.release, id(self))
-
-
-def _instructed(messages: Sequence[BaseMessage], instruction: str | None) -> list[BaseMessage]:
-    """Add `instruction` to the leading system message, or as one."""
-    if instruction is None:
-        return list(messages)
-    if messages and isinstance(messages[0], SystemMessage):
-        return [SystemMessage(f"{messages[0].text}\n\n{instruction}"), *messages[1:]]
-    return [SystemMessage(instruction), *messages]
 
 
 def _usage(counts: Mapping[str, Any]) -> UsageMetadata:

@@ -230,6 +230,7 @@ class OllamaProvider(LLMProvider):
             self._options.get("num_ctx", context),
             native_tools=tools,
             structured_output="native",
+            tool_choice=False,
         )
 
     async def list_models(self) -> list[str]:

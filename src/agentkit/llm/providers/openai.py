@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from agentkit.llm.base import ToolSpec
 from agentkit.llm.providers._http import trust
-from agentkit.llm.providers._langchain import SDKProvider
+from agentkit.llm.providers._sdk import SDKProvider
 
 DEFAULT_MODEL = "gpt-4.1-mini"
 
@@ -51,6 +51,7 @@ class OpenAIProvider(SDKProvider):
             openai_proxy=None,  # else LangChain asks the environment, and refuses it beside a client
             timeout=timeout,
             max_retries=0,  # retrying is the gateway's; the SDK would make two hidden attempts
+            use_responses_api=False,  # Chat Completions is what all compatible servers have
             stream_usage=True,  # off by default for any address but OpenAI's own
             stream_chunk_timeout=None,  # timeouts are the gateway's too
         )

@@ -13,7 +13,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 from uuid import uuid4
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
@@ -57,12 +57,15 @@ class Step:
         tool_calls: What it calls.
         error: What it raises, after `text` if there is any.
         expect: Text the last message must contain, or a test of all messages.
+        usage: Token counts it reports; `estimated` counts about four characters a token,
+            None reports none.
     """
 
     text: str = ""
     tool_calls: tuple[ToolUse, ...] = ()
     error: BaseException | None = None
     expect: Expectation | None = None
+    usage: UsageMetadata | Literal["estimated"] | None = "estimated"
 
 
 Reply = str | Step | ToolUse | BaseException | BaseModel | Mapping[str, Any] | Sequence[ToolUse]
@@ -118,7 +121,7 @@ class Script:
     Example:
         >>> with Script("Hello!") as script:
         ...     script.take([])
-        Step(text='Hello!', tool_calls=(), error=None, expect=None)
+        Step(text='Hello!', tool_calls=(), error=None, expect=None, usage='estimated')
     """
 
     def __init__(self, *replies: Reply) -> None:
@@ -238,18 +241,19 @@ class ScriptedProvider(LLMProvider):
         yield self._last(messages, text, taken)
 
     def _last(self, messages: Sequence[BaseMessage], text: str, taken: Step) -> AIMessageChunk:
-        read = sum(_tokens(str(message.text)) for message in messages)
-        written = _tokens(text) + sum(_tokens(json.dumps(use.arguments)) for use in taken.tool_calls)
+        usage = taken.usage
+        if estimated := usage == "estimated":
+            read = sum(_tokens(str(message.text)) for message in messages)
+            written = _tokens(text) + sum(_tokens(json.dumps(use.arguments)) for use in taken.tool_calls)
+            usage = UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
         return AIMessageChunk(
             content="",
-            usage_metadata=UsageMetadata(
-                input_tokens=read, output_tokens=written, total_tokens=read + written
-            ),
+            usage_metadata=usage,
             response_metadata={
                 "model_name": self.model,
                 "model_provider": self.name,
                 "finish_reason": "tool_calls" if taken.tool_calls else "stop",
-                "usage_estimated": True,
+                "usage_estimated": estimated,
             },
             chunk_position="last",
         )

@@ -3,7 +3,8 @@
 `model` is the name vLLM serves (`--served-model-name`). Options: `api_key` if the server was
 started with one, `base_url`, and the fields of the request, vLLM's own included (`top_k`,
 `repetition_penalty`, `chat_template_kwargs`, …). A `response_format` with a JSON schema is
-held to by vLLM's guided decoding. Tools need a server started with `--enable-auto-tool-choice`.
+held to by vLLM's guided decoding. Tools need a server started with `--enable-auto-tool-choice`,
+or `tool_calls: json`.
 See https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html.
 """
 
@@ -16,6 +17,8 @@ from agentkit.llm.base import LLMConfig, ModelInfo, ProviderContext
 from agentkit.llm.providers.openai import OpenAIProvider
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8000/v1"
+
+_BAD_REQUEST = 400
 
 
 class VLLMProvider(OpenAIProvider):
@@ -45,11 +48,19 @@ class VLLMProvider(OpenAIProvider):
     def _takes_temperature(self, model: Any) -> bool:  # noqa: ARG002 - whatever the name
         return True
 
+    def _hint(self, status: int, text: str) -> str | None:
+        if status == _BAD_REQUEST and ("--enable-auto-tool-choice" in text or "--tool-call-parser" in text):
+            return (
+                "Start vLLM with --enable-auto-tool-choice and --tool-call-parser, "
+                "or set the model's tool_calls: json."
+            )
+        return super()._hint(status, text)
+
     async def get_model_info(self) -> ModelInfo:
         """Describe the model; vLLM adds `max_model_len` to its list of models."""
         return await self._described(self._info())
 
     async def _info(self) -> ModelInfo:
-        entries = {entry.id: entry async for entry in self._connections.get().client.models.list()}
+        entries = {entry.id: entry async for entry in (await self._connections.get()).client.models.list()}
         context = getattr(entries.get(self.model), "max_model_len", None)
         return ModelInfo(self.name, self.model, context, native_tools=True, structured_output="native")

@@ -4,6 +4,8 @@ From the outside in: a chain of fallbacks; each link retried; each attempt let t
 the circuit breaker, bounded in time and reported. `resilient_link` builds one link.
 """
 
+from collections.abc import Callable
+
 from agentkit.events import EventBus
 from agentkit.llm.base import LLMProvider
 from agentkit.llm.resilience.attempt import AttemptProvider
@@ -13,10 +15,18 @@ from agentkit.llm.resilience.guard import BreakerProvider
 from agentkit.llm.resilience.retry import RetryProvider
 
 
-def resilient_link(provider: LLMProvider, breaker: CircuitBreaker, events: EventBus) -> LLMProvider:
-    """Wrap a provider as its configuration says: retry(breaker(attempt(provider)))."""
+def resilient_link(
+    provider: LLMProvider,
+    breaker: CircuitBreaker,
+    events: EventBus,
+    translate: Callable[[LLMProvider], LLMProvider] = lambda provider: provider,
+) -> LLMProvider:
+    """Wrap a provider as its configuration says: retry(breaker(translate(attempt(provider)))).
+
+    Timeouts see what the model writes, retries what the user reads; between them it is translated.
+    """
     config = provider.config
-    attempt = AttemptProvider(provider, timeouts=config.timeouts, events=events)
+    attempt = translate(AttemptProvider(provider, timeouts=config.timeouts, events=events))
     return RetryProvider(BreakerProvider(attempt, breaker), config.retry, events=events)
 
 

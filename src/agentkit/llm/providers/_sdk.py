@@ -8,21 +8,19 @@ mapping holds for every class of every release; the tests walk them all.
 import asyncio
 import importlib
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar, cast
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import SecretStr
 
 from agentkit.errors import ConfigurationError, ProviderError, nearest
 from agentkit.extras import require
-from agentkit.llm._loops import PerLoop
-from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec, merged
+from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec
 from agentkit.llm.providers import _sdk_errors as sdk_errors
 from agentkit.llm.providers._http import (
     certificate_hint,
@@ -34,6 +32,7 @@ from agentkit.llm.providers._http import (
     shown,
     trust,
 )
+from agentkit.llm.providers._stream_end import StreamEnd
 
 _DESCRIBE_SECONDS = 10.0
 _KEPT_ALIVE = 20
@@ -42,8 +41,6 @@ _SECRET_LENGTH = 8  # shorter ones, vLLM's EMPTY for one, are words and no secre
 
 # Fields of the request that agentkit itself fills in; as options they would break the stream.
 _RESERVED = ("messages", "model", "n", "response_format", "stop", "stream", "stream_options", "tools")
-
-_STOPPED = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +58,50 @@ class Connection:
     http: Any
 
 
-class _Connections(PerLoop[Connection]):
-    """Connections that may keep TLS sessions open, so they are closed with the provider."""
+class _Connections:
+    """One connection for each event loop, closed with the provider or with its loop, whichever ends first.
 
-    def get(self) -> Connection:
-        with self._lock:
-            for loop in [loop for loop in self._made if loop.is_closed()]:
-                del self._made[loop]  # an open socket keeps its loop alive: weak keys are not enough
-            return super().get()
+    An event loop tells nobody that it ends, but `asyncio.run` and its like close the async
+    generators that were begun on it: each connection is held by one.
+    """
+
+    _holders: ClassVar[set[AsyncGenerator[None, None]]] = set()
+    """Kept here, so that they end with their loop and not, too late to close anything, with the provider."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._open: dict[asyncio.AbstractEventLoop, tuple[Connection, AsyncGenerator[None, None]]] = {}
+
+    async def get(self) -> Connection:
+        """Return the running loop's own."""
+        loop = asyncio.get_running_loop()
+        if (known := self._open.get(loop)) is not None:
+            return known[0]
+        connection = self._connect()
+        holder = self._hold(loop, connection)
+        self._open[loop] = connection, holder  # before the first await: two first calls share one
+        self._holders.add(holder)
+        await anext(holder)
+        return connection
+
+    async def _hold(
+        self, loop: asyncio.AbstractEventLoop, connection: Connection
+    ) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            holder = self._open.pop(loop)[1]
+            self._holders.discard(holder)
+            await connection.http.aclose()
 
     async def aclose(self) -> None:
         """Close each connection on its own loop."""
-        with self._lock:
-            made, here = list(self._made.items()), asyncio.get_running_loop()
-            self._made.clear()
-        for loop, connection in made:
+        here = asyncio.get_running_loop()
+        for loop, (_, holder) in list(self._open.items()):
             if loop is here:
-                await connection.http.aclose()
+                await holder.aclose()
             elif loop.is_running():
-                closed = asyncio.run_coroutine_threadsafe(connection.http.aclose(), loop)
-                await asyncio.wrap_future(closed)
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(holder.aclose(), loop))
 
 
 class SDKProvider(LLMProvider):
@@ -138,11 +159,24 @@ class SDKProvider(LLMProvider):
     ) -> dict[str, Any]:
         """Keyword arguments of LangChain's `_astream`."""
 
+    def _worded(self, messages: Sequence[BaseMessage], options: dict[str, Any]) -> list[BaseMessage]:  # noqa: ARG002
+        """The messages, with what this vendor wants said in words rather than in the request."""
+        return list(messages)
+
     @abstractmethod
     def _astream(
         self, model: Any, messages: list[BaseMessage], request: dict[str, Any]
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         """Run LangChain's own seam: `astream()` would open a second run inside ours."""
+
+    async def _whole(
+        self, model: Any, messages: list[BaseMessage], request: dict[str, Any]
+    ) -> ChatGeneration:
+        """Ask for the answer in one piece: reading it as a stream would cost a parse for each token."""
+        result: ChatResult = await model._agenerate(messages, **request)  # noqa: SLF001
+        (generation,) = result.generations
+        generation.message.response_metadata |= result.llm_output or {}
+        return generation
 
     def _api_key(self, option: SecretStr | None) -> SecretStr:
         key = option or self._configured_key()
@@ -154,15 +188,12 @@ class SDKProvider(LLMProvider):
         return key
 
     def _connect(self) -> Connection:
-        # Plain HTTP is a neighbour, where a connect costs 0.1 ms and nothing is left open on a
-        # loop that goes away; over TLS a new connection costs two round trips more.
-        kept = _KEPT_ALIVE if self._url.startswith("https:") else 0
         # Answers take as long as the call's own timeout allows: a read timeout would be reset by
         # every keep-alive comment.
         timeout = self._http.Timeout(None, connect=self.config.timeouts.connect)
         http = self._sdk.DefaultAsyncHttpxClient(
             timeout=timeout,
-            limits=self._http.Limits(max_keepalive_connections=kept),
+            limits=self._http.Limits(max_keepalive_connections=_KEPT_ALIVE),
             verify=trust(),
             follow_redirects=False,  # nothing goes anywhere but to the address configured
             trust_env=False,
@@ -179,27 +210,27 @@ class SDKProvider(LLMProvider):
         **options: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """Answer `messages`; see `LLMProvider.chat`."""
-        if not stream:
-            if chunk := await merged(self.chat(messages, tools=tools, **options)):
-                yield chunk
-            return
-        end = _End()
+        end = StreamEnd()
         try:
-            model = self._connections.get().model
-            request = self._request(model, tools, options)
-            # Closed here and not when the garbage collector gets to it: closing hangs up.
-            async with aclosing(self._astream(model, list(messages), request)) as parts:
-                async for part in parts:
-                    yield end.note(part)
+            model = (await self._connections.get()).model
+            request, asked = self._request(model, tools, options), self._worded(messages, options)
+            if stream:
+                last = AIMessageChunk(content="")
+                # Closed here and not when the garbage collector gets to it: closing hangs up.
+                async with aclosing(self._astream(model, asked, request)) as parts:
+                    async for part in parts:
+                        yield end.note(part)
+            else:
+                last = end.note(await self._whole(model, asked, request))
         except self._errors as error:
             raise self._mapped(error, begun=end.begun) from error
         if end.reason is None:
             raise self.error(
-                f"{self.title} at {shown(self._url)} ended the stream before the answer was complete.",
+                f"{self.title} at {shown(self._url)} ended before the answer was complete.",
                 is_retryable=True,
-                hint=None if end.begun else "Nothing was said at all: is that the address of an API?",
+                hint=None if end.begun else f"Nothing was said at all. Is {self._url} the address of an API?",
             )
-        yield end.chunk(self.model, self.name)
+        yield end.seal(last, self.model, self.name)
 
     def _chosen(self, options: dict[str, Any]) -> dict[str, Any]:
         """What the call, else the configuration, says about the answer; unset is left out."""
@@ -221,7 +252,7 @@ class SDKProvider(LLMProvider):
                 status=status,
                 retry_after=retry_after(getattr(getattr(error, "response", None), "headers", {})),
                 is_retryable=retryable(status) and not words & sdk_errors.SPENT,
-                hint=self._hint(status),
+                hint=self._hint(status, text),
             )
         if never_connected(error):
             return connect_timeout(self, self.title, self._url)
@@ -250,9 +281,14 @@ class SDKProvider(LLMProvider):
         passing = type(error).__name__ == "RetryableError" or (
             "APIError" in names and bool(getattr(error, "body", None))
         )
-        return self.error(f"{self.title}: {text}", is_retryable=passing and not words & sdk_errors.SPENT)
+        # What LangChain says of an answer that is no JSON object, a web page for one.
+        no_answer = text.startswith("Unexpected response type")
+        hint = f"Is {shown(self._url)} the address of an API?" if no_answer else None
+        return self.error(
+            f"{self.title}: {text}", is_retryable=passing and not words & sdk_errors.SPENT, hint=hint
+        )
 
-    def _hint(self, status: int) -> str | None:
+    def _hint(self, status: int, text: str) -> str | None:  # noqa: ARG002 - for those below who know more
         match status:
             case 401 | 403:
                 return f"Set {self.key_variable} to a key that may use {self.model}."
@@ -275,7 +311,7 @@ class SDKProvider(LLMProvider):
 
     async def get_model_info(self) -> ModelInfo:
         """Describe the model from the table LangChain ships; unknown names are taken to be able."""
-        profile = cast("dict[str, Any]", self._connections.get().model.profile or {})
+        profile = cast("dict[str, Any]", (await self._connections.get()).model.profile or {})
         return ModelInfo(
             self.name,
             self.model,
@@ -289,7 +325,7 @@ class SDKProvider(LLMProvider):
         return await self._described(self._list())
 
     async def _list(self) -> list[str]:
-        return sorted([str(entry.id) async for entry in self._connections.get().client.models.list()])
+        return sorted([str(entry.id) async for entry in (await self._connections.get()).client.models.list()])
 
     async def _described(self, answer: Any) -> Any:
         try:
@@ -303,40 +339,3 @@ class SDKProvider(LLMProvider):
     async def aclose(self) -> None:
         """Close idle connections. The provider may be used again."""
         await self._connections.aclose()
-
-
-class _End:
-    """Gathers what belongs to the last chunk, which vendors spread over several."""
-
-    def __init__(self) -> None:
-        self.begun = False
-        self.reason: str | None = None
-        self._called = False
-        self._usage: UsageMetadata | None = None
-        self._id: str | None = None
-
-    def note(self, part: ChatGenerationChunk) -> AIMessageChunk:
-        message = part.message
-        chunk = message if isinstance(message, AIMessageChunk) else AIMessageChunk(content=message.content)
-        said = {**cast("dict[str, Any]", chunk.response_metadata), **(part.generation_info or {})}
-        self.begun = True
-        self.reason = said.get("finish_reason") or said.get("stop_reason") or self.reason
-        self._called = self._called or bool(chunk.tool_call_chunks)
-        self._usage = chunk.usage_metadata or self._usage  # cumulative where it comes more than once
-        self._id = chunk.id or self._id
-        chunk.response_metadata, chunk.usage_metadata, chunk.chunk_position = {}, None, None
-        return chunk
-
-    def chunk(self, model: str, provider: str) -> AIMessageChunk:
-        reason = _STOPPED.get(self.reason or "", self.reason)
-        if self._called and reason == "stop":
-            reason = "tool_calls"  # OpenAI says "stop" after a call it was forced to make
-        # No prompt is empty: 0 means that the server did not say.
-        usage = self._usage if self._usage and self._usage["input_tokens"] > 0 else None
-        return AIMessageChunk(
-            content="",
-            id=self._id,
-            usage_metadata=usage,
-            response_metadata={"model_name": model, "model_provider": provider, "finish_reason": reason},
-            chunk_position="last",
-        )
