@@ -123,10 +123,11 @@ def config(fault: Fault, *, streamed: bool) -> dict[str, Any]:
     limit = fault.limit if streamed or fault.limit in ("", "connect") else "total"
     # A total must leave time for the first words; the other limits run only where nothing comes.
     seconds = 3 * SHORT if streamed and limit == "total" else SHORT
+    total = 4.0 if limit == "connect" else 30.0  # below the default of connect: it must be ours that strikes
     return {
         "retry": RetryPolicy(attempts=2, base=0.001, cap=1.0),
         "breaker": BreakerPolicy(failures=2, open_for=60.0),
-        "timeout": replace(Timeouts(total=30.0, connect=30.0), **({limit: seconds} if limit else {})),
+        "timeout": replace(Timeouts(total=total, connect=30.0), **({limit: seconds} if limit else {})),
     }
 
 
