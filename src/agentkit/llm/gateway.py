@@ -1,6 +1,7 @@
 """The gateway: configured models by name, each a LangChain chat model."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from agentkit.errors import ConfigurationError, UnknownNameError
@@ -12,6 +13,8 @@ from agentkit.llm.pricing import PricedProvider
 from agentkit.llm.providers import PROVIDERS
 from agentkit.llm.resilience import CircuitBreaker, FallbackProvider, resilient_link
 from agentkit.llm.resilience.breaker import State
+from agentkit.llm.resilience.gate import Gates, address
+from agentkit.llm.resilience.shared import SharedCircuit, SharedCircuits, circuit_name
 from agentkit.registry import Registry
 from agentkit.weights import Progress, WeightsStore
 
@@ -26,6 +29,7 @@ class LLMGateway:
         ollama_base_url: Where Ollama is expected.
         progress: Told about downloads of weights, on the downloading thread.
         providers: Known providers; by default the built-in ones and installed plug-ins.
+        circuits: Where breakers are shared with other replicas, or None; closed with the gateway.
         **access: Further fields of `ProviderContext`: keys and addresses of named providers.
     """
 
@@ -38,6 +42,7 @@ class LLMGateway:
         ollama_base_url: str = "http://127.0.0.1:11434",
         progress: Progress | None = None,
         providers: Registry[type[LLMProvider]] = PROVIDERS,
+        circuits: SharedCircuits | None = None,
         **access: Any,
     ) -> None:
         self.models = dict(models)
@@ -45,6 +50,11 @@ class LLMGateway:
         self._context = ProviderContext(weights, progress, ollama_base_url, **access)
         self._providers = providers
         self._breakers: dict[tuple[object, ...], CircuitBreaker] = {}
+        self._circuits = circuits
+        self._gates = Gates(self._context)
+        for config in self.models.values():
+            for link in (config, *config.fallbacks):
+                self._gates.add(link)
         self._made: list[tuple[LLMConfig, GatewayChatModel]] = []
 
     def chat_model(self, model: str | LLMConfig = "main") -> GatewayChatModel:
@@ -74,8 +84,12 @@ class LLMGateway:
     async def aclose(self) -> None:
         """Close every provider; the embedded model leaves memory."""
         made, self._made = self._made, []
-        for _, chat_model in made:
-            await chat_model.provider.aclose()
+        try:
+            for _, chat_model in made:
+                await chat_model.provider.aclose()
+        finally:
+            if self._circuits is not None:
+                await self._circuits.aclose()
 
     def _config(self, model: str | LLMConfig) -> LLMConfig:
         if isinstance(model, LLMConfig):
@@ -93,18 +107,28 @@ class LLMGateway:
 
     def _link(self, config: LLMConfig) -> LLMProvider:
         provider = self._provider(config)
-        key = (config.provider, config.model, config.options.get("base_url"))
+        key = (config.model, address(config.provider, config, self._context))
+        name = circuit_name(config, self._context) if self._circuits is not None else None
+        shared = SharedCircuit(self._circuits, name) if self._circuits and name else None
         if key not in self._breakers:
-            self._breakers[key] = self._breaker(provider)
-        return resilient_link(PricedProvider(provider), self._breakers[key], self._events)
+            self._breakers[key] = self._breaker(provider, shared)
+        self._gates.add(config)
+        return resilient_link(
+            PricedProvider(provider), self._breakers[key], self._events, self._gates, shared
+        )
 
-    def _breaker(self, provider: LLMProvider) -> CircuitBreaker:
+    def _breaker(self, provider: LLMProvider, shared: SharedCircuit | None) -> CircuitBreaker:
         policy = provider.config.breaker
 
         def changed(state: State) -> None:
             self._events.emit(CircuitChanged(provider.name, provider.model, state))
 
-        return CircuitBreaker(failures=policy.failures, open_for=policy.open_for, on_change=changed)
+        return CircuitBreaker(
+            failures=policy.failures,
+            open_for=policy.open_for,
+            on_change=changed,
+            announce=partial(shared.circuits.announce, shared.name) if shared else None,
+        )
 
     def _provider(self, config: LLMConfig) -> LLMProvider:
         if config.provider == "auto":
