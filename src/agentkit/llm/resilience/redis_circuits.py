@@ -187,6 +187,7 @@ class RedisCircuits:
         return wait / 1000
 
     async def _live(self) -> None:
+        task = asyncio.current_task()
         least, most = _BACK_OFF
         wait = least
         while True:
@@ -195,6 +196,8 @@ class RedisCircuits:
             except* Exception as group:  # noqa: BLE001 - no fault here may reach a model call
                 wait = least if not self._away else min(wait * 2, most)
                 self._lost(_first(group))
+            if self._task is not task:
+                return  # cancelled, which a group forgets when one of its tasks fails meanwhile
             await asyncio.sleep(wait * (0.5 + random.random() / 2))  # noqa: S311 - no secret
 
     async def _session(self) -> None:
