@@ -13,7 +13,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -152,8 +152,7 @@ class RedisCircuits:
         self._unsaid.clear()
         self._held.clear()
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await _stopped({task}, patience=2 * _ANSWER_SECONDS)
         if self._watched:  # a call came while the gateway was being closed
             self._begin()
 
@@ -190,14 +189,12 @@ class RedisCircuits:
         task = asyncio.current_task()
         least, most = _BACK_OFF
         wait = least
-        while True:
+        while self._task is task:
             try:
                 await self._session()
-            except* Exception as group:  # noqa: BLE001 - no fault here may reach a model call
+            except Exception as error:  # noqa: BLE001 - no fault here may reach a model call
                 wait = least if not self._away else min(wait * 2, most)
-                self._lost(_first(group))
-            if self._task is not task:
-                return  # cancelled, which a group forgets when one of its tasks fails meanwhile
+                self._lost(error)
             await asyncio.sleep(wait * (0.5 + random.random() / 2))  # noqa: S311 - no secret
 
     async def _session(self) -> None:
@@ -218,10 +215,7 @@ class RedisCircuits:
                 self._post("read", name)
             for name in list(self._unsaid):
                 self._post("open", name)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen(pubsub))
-                group.create_task(self._write(client))
-                group.create_task(self._beat(client, pubsub))
+            await _first_failure(self._listen(pubsub), self._write(client), self._beat(client, pubsub))
         finally:
             self._client = None
             await _closed(pubsub)
@@ -292,7 +286,7 @@ class RedisCircuits:
         elif type(seconds) in (int, float) and 0 < seconds < float("inf"):
             breaker.open_elsewhere(seconds)
 
-    def _lost(self, error: BaseException) -> None:
+    def _lost(self, error: Exception) -> None:
         if not self._away:
             self._away = True
             logger.warning(
@@ -375,10 +369,27 @@ async def _closed(thing: Any) -> None:
             await thing.aclose()
 
 
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    return error
+async def _first_failure(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run all until one fails, end the others, and raise its error."""
+    tasks = {asyncio.create_task(part) for part in parts}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _stopped(tasks, patience=0.2)
+    for task in done:
+        task.result()
+
+
+async def _stopped(tasks: set[asyncio.Task[None]], *, patience: float) -> None:
+    """Cancel tasks until they have ended: a cancellation that meets a timeout of the client gets lost."""
+    pending = tasks
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=patience)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # seen, so that nobody reports it
 
 
 def _said(error: BaseException) -> str:
