@@ -16,28 +16,34 @@ from agentkit.llm import LLMConfig, LLMGateway
 from agentkit.llm.policies import BreakerPolicy, RetryPolicy, Timeouts
 from agentkit.weights import WeightsStore
 
-from .conftest import FakeOllama
+from .upstream import Exchange, Upstream
+from .wires.ollama import OllamaWire, done, say
 
 BACKUP = LLMConfig("scripted", options={"replies": ["backup"] * 20})
 
 
-class CountingOllama(FakeOllama):
+HELLO = [say("hello"), done(prompt_eval_count=1, eval_count=1)]
+
+
+class CountingOllama(Upstream):
     """Answers each chat after `pause` seconds and remembers the most that were under way at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(OllamaWire(), serve=self._counted)
         self.pause = 0.0
         self.under_way = 0
         self.peak = 0
 
-    async def _chat(self, body: Any, reader: Any, writer: Any) -> None:
+    async def _counted(self, request: dict[str, Any], exchange: Exchange) -> None:
         self.under_way += 1
         self.peak = max(self.peak, self.under_way)
         try:
             await asyncio.sleep(self.pause)
-            if not self.script:
-                self.script.append([self.say("hello"), self.done(prompt_eval_count=1, eval_count=1)])
-            await super()._chat(body, reader, writer)
+            planned = self.script.pop(0) if self.script else HELLO
+            if isinstance(planned, tuple):
+                await exchange.reply(planned[0], {}, planned[1])
+            else:
+                await exchange.stream(planned, request)
         finally:
             self.under_way -= 1
 
@@ -156,7 +162,7 @@ async def test_waiting_is_not_part_of_the_attempt(server: CountingOllama) -> Non
 
 
 async def test_a_place_is_given_back_however_a_call_ends(server: CountingOllama) -> None:
-    hello = [server.say("hel"), server.say("lo"), server.done()]
+    hello = [say("hel"), say("lo"), done()]
     one, _ = gateway(server, main=config(concurrency=1, timeout=Timeouts(queue=20)))
     model = one.chat_model()
 
@@ -164,7 +170,7 @@ async def test_a_place_is_given_back_however_a_call_ends(server: CountingOllama)
     with pytest.raises(ProviderError):
         await model.ainvoke("Hi")
 
-    server.script = [[server.say("hel"), None]]
+    server.script = [[say("hel"), None]]
     stream = model.astream("Hi")
     await anext(stream)
     await stream.aclose()  # type: ignore[attr-defined]
