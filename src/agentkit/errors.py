@@ -196,7 +196,11 @@ class CircuitOpenError(ProviderError):
 
 
 class ProviderTimeoutError(ProviderError):
-    """The provider was too slow; `kind` says at what."""
+    """The provider was too slow; `kind` says at what.
+
+    `queue` says nothing about the provider: too many calls of our own were before this one.
+    To join the same queue again makes no sense, so that one is not retryable.
+    """
 
     code = "provider_timeout"
 
@@ -208,7 +212,7 @@ class ProviderTimeoutError(ProviderError):
         kind: Literal["connect", "queue", "first_token", "idle", "total"],
         hint: str | None = None,
     ) -> None:
-        super().__init__(message, provider=provider, is_retryable=True, hint=hint)
+        super().__init__(message, provider=provider, is_retryable=kind != "queue", hint=hint)
         self.kind = kind
 
 
