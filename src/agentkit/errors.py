@@ -224,8 +224,16 @@ class StreamInterruptedError(ProviderError):
 
     code = "stream_interrupted"
 
-    def __init__(self, message: str, *, provider: str, partial: str, status: int | None = None) -> None:
-        super().__init__(message, provider=provider, status=status)
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str,
+        partial: str,
+        status: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, provider=provider, status=status, hint=hint)
         self.partial = partial
 
 

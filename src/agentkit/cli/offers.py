@@ -163,9 +163,10 @@ async def _bounded(answer: Awaitable[T]) -> T | Exception:
 
 
 def _address(provider: "LLMProvider") -> str:
+    from agentkit.llm.providers._http import shown
     from agentkit.llm.resilience.gate import address
 
-    return address(provider.name, provider.config, provider.context)[1]
+    return shown(address(provider.name, provider.config, provider.context)[1])
 
 
 def _split(error: Exception) -> tuple[str, str]:
