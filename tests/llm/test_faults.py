@@ -321,6 +321,9 @@ def check_arrivals(upstream: Upstream, one: Stack, fault: Fault) -> None:
     attempts = [
         event for event in one.events if isinstance(event, AttemptFinished) and event.status == "error"
     ]
-    assert len(upstream.requests) == (len(attempts) if fault.script else 0)
+    # On a busy machine our own short limit may strike before a request has arrived.
+    given_up = sum(bool(event.timeout_kind) for event in attempts)
+    made = len(attempts) if fault.script else 0
+    assert made - given_up <= len(upstream.requests) <= made
     waits = [event.delay for event in one.events if isinstance(event, RetryScheduled)]
     assert all(wait >= (fault.retry_after or 0) for wait in waits)
