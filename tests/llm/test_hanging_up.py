@@ -166,7 +166,7 @@ let_go = pytest.param(
 @pytest.mark.parametrize("how", [let_go, "closed"])
 @every_provider
 async def test_a_loop_that_ends_right_after(provider: str, how: str) -> None:
-    """As in a script: the loop is gone before Python gets to tidying up; nothing is printed, and the provider is let go."""
+    """As in a script: the loop is gone before Python gets to tidying up. Nothing is printed."""
     async with hanging(provider, "while chunks come") as (one, upstream):
         complaints: list[dict[str, Any]] = []
 
