@@ -48,6 +48,18 @@ _ORDER: dict[type[ast.cmpop], Callable[[Value, Value], bool]] = {
 }
 
 
+_REFUSED: Mapping[type[ast.expr], str] = {
+    ast.Call: "Calls are",
+    ast.Attribute: "Attributes are",
+    ast.Subscript: "Subscripts are",
+    ast.BinOp: "Arithmetic is",
+    ast.JoinedStr: "Formatted strings are",
+    ast.List: "A list is only allowed after 'in'; elsewhere lists are",
+    ast.Tuple: "A list is only allowed after 'in'; elsewhere lists are",
+    ast.Compare: "Comparing a comparison is",
+}
+
+
 class ExpressionError(ValueError):
     """An expression is not one; `column` is the 0-based character where it goes wrong."""
 
@@ -179,16 +191,7 @@ class _Checker:
         raise self._refused(node)
 
     def _refused(self, node: ast.expr) -> ExpressionError:
-        what = {
-            ast.Call: "Calls are",
-            ast.Attribute: "Attributes are",
-            ast.Subscript: "Subscripts are",
-            ast.BinOp: "Arithmetic is",
-            ast.JoinedStr: "Formatted strings are",
-            ast.List: "A list is only allowed after 'in'; elsewhere lists are",
-            ast.Tuple: "A list is only allowed after 'in'; elsewhere lists are",
-            ast.Compare: "Comparing a comparison is",
-        }.get(type(node), "This is")
+        what = _REFUSED.get(type(node), "This is")
         return self._fault(node, f"{what} not allowed in a rule. {ALLOWED}")
 
     def _fault(self, node: ast.expr, message: str) -> ExpressionError:
