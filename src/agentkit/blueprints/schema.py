@@ -117,19 +117,18 @@ def _one_or_several(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+_Names = Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
 class RuleSpec(Section):
     """Who answers when a condition on the message holds."""
 
     when: Text = Field(
         description="Condition: 'kubectl' in message. Names: message, text, user, tenant, history_length."
     )
-    to: Annotated[
-        tuple[Text, ...],
-        BeforeValidator(
-            _one_or_several, json_schema_input_type=Text | Annotated[tuple[Text, ...], Field(min_length=1)]
-        ),
-        Field(min_length=1),
-    ] = Field(description="Agent, or list of agents in the order of their answers; or supervisor.")
+    to: Annotated[_Names, BeforeValidator(_one_or_several, json_schema_input_type=Text | _Names)] = Field(
+        description="Agent, or list of agents in the order of their answers; or supervisor."
+    )
 
 
 class RoutingSpec(Section):

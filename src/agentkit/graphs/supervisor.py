@@ -129,7 +129,7 @@ class _Supervisor:
                 request_id=context.request_id,
             )
         )
-        runtime.stream_writer({"type": "route", "route": route})
+        runtime.stream_writer({"type": "route", "route": route, "combined": self.combine is not None})
         update: dict[str, Any] = {"route": route, "sources": Overwrite([]), "parts": Overwrite([])}
         if agents := route["agents"]:
             sent = AgentInput(messages=messages, alone=len(agents) == 1)
