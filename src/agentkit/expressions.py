@@ -123,7 +123,8 @@ def _read(source: str) -> ast.expr:
             return ast.parse(source, mode="eval").body
     except SyntaxError as error:
         column = max((error.offset or 1) - 1, 0) if (error.lineno or 1) == 1 else 0
-        said = error.msg.split(". ")[0].rstrip(".")
+        single = source[column : column + 2].strip() == "="
+        said = "write == to compare" if single else error.msg.split(". ")[0].rstrip(".")
         raise ExpressionError(f"This is not an expression: {said}. {ALLOWED}", column) from None
     except (ValueError, RecursionError, MemoryError, Warning) as error:
         # A null character, half of a surrogate pair, or more brackets than the parser follows.
