@@ -288,9 +288,10 @@ class TestCombine:
         [
             ProviderError("down", provider="x"),
             BudgetExceededError("Spent.", limit="tokens", spent=9, allowed=5),
+            " ",
         ],
     )
-    async def test_a_model_that_cannot_combine_costs_no_answer(self, error: Exception) -> None:
+    async def test_a_model_that_cannot_combine_costs_no_answer(self, error: object) -> None:
         graph = all_of([agent("a", "A."), agent("b", "B.")], model=scripted_model(error), combine=str)
         result = await graph.ainvoke(ask("?"))
         assert result["messages"][-1].text == "**a**\n\nA.\n\n**b**\n\nB."
@@ -343,6 +344,15 @@ class TestInterrupt:
         assert result["messages"][-1].text == "**a**\n\nOne.\n\n**b**\n\nTwo.\n\n**c**\n\nThree."
         assert [model.calls[-1][-1].text for model in models[:2]] == ["one: yes", "two: no"]
         assert [len(model.calls) for model in models] == [2, 2, 1]
+
+    async def test_a_new_message_instead_of_an_answer_starts_a_turn_of_its_own(self) -> None:
+        graph, _ = self.team(
+            InMemorySaver(), [ToolUse("approve", {"what": "one"}), "New one."], ["Old.", "New."]
+        )
+        await graph.ainvoke(ask("old"), THREAD)
+        result = await graph.ainvoke(ask("new"), THREAD)
+        assert texts(result["messages"]) == ["old", "new", "**a**\n\nNew one.\n\n**b**\n\nNew."]
+        assert [part["text"] for part in result["parts"]] == ["New one.", "New."]
 
     async def test_one_agent_alone_pauses_as_well(self) -> None:
         graph, _ = self.team(InMemorySaver(), [ToolUse("approve", {"what": "one"}), "One."])

@@ -166,6 +166,8 @@ class _Supervisor:
         except (ProviderError, BudgetExceededError) as error:
             logger.warning("the answers of several agents stand side by side: %s", error)
             return None
+        if not answer.text.strip():
+            return None
         missing = [part["text"] for part in parts if part["status"] != "answered"]
         answer.content = "\n\n".join([answer.text, *missing])
         return answer

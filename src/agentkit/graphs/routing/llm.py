@@ -96,7 +96,8 @@ class LLMRouting:
         if agents not in self._asked:
             choice: dict[str, Any] = {"type": "string", "enum": [*(agent.name for agent in agents), NOBODY]}
             if self._parallel > 1:
-                choice = {"type": "array", "items": choice, "minItems": 1, "maxItems": self._parallel}
+                most = min(self._parallel, len(agents))
+                choice = {"type": "array", "items": choice, "minItems": 1, "maxItems": most}
             schema = {
                 "title": "route",
                 "description": "Who answers.",
