@@ -345,6 +345,40 @@ class TestInterrupt:
         assert [model.calls[-1][-1].text for model in models[:2]] == ["one: yes", "two: no"]
         assert [len(model.calls) for model in models] == [2, 2, 1]
 
+    async def test_five_at_once_each_with_a_fate_of_its_own(self, database_url: str) -> None:
+        """One is late, one fails, two wait for a person, one answers; each answer in a process of its own."""
+
+        def team(saver: BaseCheckpointSaver[Any], one: list[object], two: list[object]) -> Graph:
+            agents = [
+                agent("late", retriever=Slow(), timeout=0.05),
+                agent("one", *one, tools=[approve]),
+                agent("down", ProviderError("down", provider="x")),
+                agent("two", *two, tools=[approve]),
+                agent("fine", "Fine."),
+            ]
+            return all_of(agents, checkpointer=saver)
+
+        async def turn(given: Any, one: list[object], two: list[object]) -> dict[str, Any]:
+            async with AsyncPostgresSaver.from_conn_string(database_url) as saver:
+                await saver.setup()
+                return await team(saver, one, two).ainvoke(given, THREAD)
+
+        wants = [[ToolUse("approve", {"what": name})] for name in ("one", "two")]
+        paused = await turn(ask("?"), [*wants[0]], [*wants[1]])
+        pauses = {pause.value["approve"]: pause.id for pause in paused["__interrupt__"]}
+        assert set(pauses) == {"one", "two"}
+        half = await turn(Command(resume={pauses["two"]: "no"}), [], ["Not two."])
+        assert [pause.id for pause in half["__interrupt__"]] == [pauses["one"]]
+        result = await turn(Command(resume={pauses["one"]: "yes"}), ["One."], [])
+        assert texts(result["messages"]) == [
+            "?",
+            "**late**\n\nlate could not answer: it took too long.\n\n"
+            "**one**\n\nOne.\n\n"
+            "**down**\n\ndown could not answer: something went wrong.\n\n"
+            "**two**\n\nNot two.\n\n"
+            "**fine**\n\nFine.",
+        ]
+
     async def test_a_new_message_instead_of_an_answer_starts_a_turn_of_its_own(self) -> None:
         graph, _ = self.team(
             InMemorySaver(), [ToolUse("approve", {"what": "one"}), "New one."], ["Old.", "New."]
