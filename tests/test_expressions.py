@@ -43,6 +43,7 @@ VALUES: dict[str, Any] = {
         ("user == 'a' or user == 'Ana' and history_length == 4", False),
         ("  'kubectl'   in\ttext  ", True),
         ("'ü' not in text", True),
+        ("'1e3' in text or \"it's 5pm\" in text", False),
     ],
 )
 def test_what_it_means(source: str, holds: bool) -> None:
@@ -79,8 +80,13 @@ def test_what_it_means(source: str, holds: bool) -> None:
         ("message", 0, "Compare it with something: this alone is neither true nor false."),
         ("'a' or user == 'a'", 0, "Compare it with something: this alone is neither true nor false."),
         ("'a' in", None, "This is not an expression: invalid syntax."),
+        ("  user = 'a'", 7, "This is not an expression: write == to compare."),
         ("user = 'a'", 5, "This is not an expression: write == to compare."),
-        (r"'\d' in text", 0, r"This is not an expression: invalid escape sequence '\d'"),
+        (r"'a\d' in text", 2, "Backslashes are not allowed: write the character itself."),
+        ("user == 'x' or 1in [2]", 15, "'1in' is no plain number, like 5 or 0.5."),
+        ("history_length > 1e3", 17, "'1e3' is no plain number"),
+        ("history_length > 007", 17, "'007' is no plain number"),
+        ("history_length > 1_000", 17, "'1_000' is no plain number"),
         ("", 0, "This is not an expression: invalid syntax."),
         ("'a' in text; exit()", 11, "This is not an expression: invalid syntax."),
         ("\x00", 0, "This is not an expression: source code string cannot contain null bytes."),

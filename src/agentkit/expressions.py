@@ -9,7 +9,7 @@ arithmetic, so there is nothing an expression could reach or spend time on.
 
 import ast
 import operator
-import warnings
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -47,6 +47,10 @@ _ORDER: dict[type[ast.cmpop], Callable[[Value, Value], bool]] = {
     ast.GtE: cast("Callable[[Value, Value], bool]", operator.ge),
 }
 
+
+_STRING = re.compile(r"'[^']*'|\"[^\"]*\"")
+_NUMBER = re.compile(r"(?<![\w.])\d[\w.]*")
+_PLAIN_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 _REFUSED: Mapping[type[ast.expr], str] = {
     ast.Call: "Calls are",
@@ -103,33 +107,47 @@ def parse(source: str) -> Condition:
     """
     if len(source) > MAX_CHARACTERS:
         raise ExpressionError(f"The expression is longer than {MAX_CHARACTERS} characters.")
-    tree = _read(source.strip())
-    nodes = sum(1 for _ in ast.walk(tree))
-    if nodes > MAX_NODES:
-        raise ExpressionError(f"The expression has more than {MAX_NODES} parts: make several rules of it.")
     try:
-        _Checker(source.strip()).condition(tree, MAX_DEPTH)
+        tree = _parsed(source.strip())
     except ExpressionError as error:
         error.column += len(source) - len(source.lstrip())
         raise
     return Condition(source, tree)
 
 
+def _parsed(source: str) -> ast.expr:
+    tree = _read(source)
+    if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
+        raise ExpressionError(f"The expression has more than {MAX_NODES} parts: make several rules of it.")
+    _Checker(source).condition(tree, MAX_DEPTH)
+    return tree
+
+
 def _read(source: str) -> ast.expr:
+    _refuse_what_only_warns(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", SyntaxWarning)  # '\d', 1in: almost surely not meant
-            warnings.simplefilter("error", DeprecationWarning)  # as these were called before 3.12
-            return ast.parse(source, mode="eval").body
+        return ast.parse(source, mode="eval").body
     except SyntaxError as error:
         column = max((error.offset or 1) - 1, 0) if (error.lineno or 1) == 1 else 0
         single = source[column : column + 2].strip() == "="
         said = "write == to compare" if single else error.msg.split(". ")[0].rstrip(".")
         raise ExpressionError(f"This is not an expression: {said}. {ALLOWED}", column) from None
-    except (ValueError, RecursionError, MemoryError, Warning) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         # A null character, half of a surrogate pair, or more brackets than the parser follows.
         reason = str(error).split("\n")[0] or "too many brackets"
         raise ExpressionError(f"This is not an expression: {reason}. {ALLOWED}") from None
+
+
+def _refuse_what_only_warns(source: str) -> None:
+    """Refuse what Python's parser would warn of, on standard error and for the developer only."""
+    if (column := source.find("\\")) >= 0:
+        raise ExpressionError("Backslashes are not allowed: write the character itself.", column)
+    outside = _STRING.sub(lambda text: " " * len(text[0]), source)
+    for number in _NUMBER.finditer(outside):
+        if not _PLAIN_NUMBER.fullmatch(number[0]):
+            raise ExpressionError(
+                f"{number[0]!r} is no plain number, like 5 or 0.5. {ALLOWED}", number.start()
+            )
 
 
 class _Checker:
