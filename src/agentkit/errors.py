@@ -16,6 +16,8 @@
     │   ├── StreamInterruptedError    it broke off in mid-answer: .partial is the text so far
     │   └── ScriptError               the scripted model met a call its script does not have
     ├── BudgetExceededError           not tried: .limit is spent; .spent, .allowed
+    ├── AgentError                    .agent: it could not do its part in a team's answer
+    │   └── AgentTimeoutError         it took longer than .seconds, its limits.timeout
     ├── StructuredOutputError         the model's answer does not fit the schema asked for
     ├── WeightsError                  model weights are missing, corrupted or cannot be fetched
     ├── DatabaseError                 PostgreSQL is unreachable, too old or refused
@@ -311,3 +313,27 @@ class DocumentError(AgentKitError):
     def __init__(self, source: str, message: str, *, hint: str | None = None) -> None:
         super().__init__(f"{source}: {message}", hint=hint)
         self.source = source
+
+
+class AgentError(AgentKitError):
+    """An agent of a team could not do its part; `agent` is its name."""
+
+    code = "agent_error"
+
+    def __init__(self, message: str, *, agent: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.agent = agent
+
+
+class AgentTimeoutError(AgentError):
+    """An agent took longer than its `limits.timeout`; `seconds` is that."""
+
+    code = "agent_timeout"
+
+    def __init__(self, agent: str, seconds: float) -> None:
+        super().__init__(
+            f"The agent {agent!r} did not answer within {seconds:g} s.",
+            agent=agent,
+            hint="Raise its limits.timeout, or ask for less.",
+        )
+        self.seconds = seconds
