@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
+from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.schema import (
     KnowledgeSpec,
     LlmRoutingSpec,
@@ -84,6 +85,7 @@ class Checker:
             self._agent(("agents", index))
         self._examples_differ(count)
         self._knowledge(count)
+        self._tests(count)
 
     def _at(self, path: KeyPath) -> Any:
         """Return what is at `path`, or None where nothing is."""
@@ -265,6 +267,13 @@ class Checker:
                 if counts[text] > 1:
                     message = "Another agent has this example too; routing cannot tell them apart."
                     self._warn(message, ("agents", index, "examples", number))
+
+    def _tests(self, count: int) -> None:
+        agents = [self._at(("agents", index, "name")) for index in range(count)]
+        names = [name for name in agents if isinstance(name, str)]
+        tests = [self._at(("tests", index)) for index in range(self._count(("tests",)))]
+        for message, path in case_faults(tests, names, self._model_names()):
+            self.problems.append(self._tree.problem(message, ("tests", *path), key="mock" in path))
 
     def _warn(self, message: str, path: KeyPath) -> None:
         self.warnings.append(self._tree.problem(message, path))

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from agentkit.blueprints.cases import CaseSpec
 from agentkit.blueprints.fields import SLUG, Float, Int, ModuleName, Reference, Scalar, Section, Slug, Text
 from agentkit.blueprints.models import ModelSpec
 from agentkit.errors import UnknownNameError
@@ -217,6 +218,9 @@ class Blueprint(Section):
     )
     security: SecuritySpec = Field(default=SecuritySpec(), description="What code may be loaded.")
     runtime: RuntimeSpec = Field(default=RuntimeSpec(), description="How the graph runs.")
+    tests: tuple[CaseSpec, ...] = Field(
+        default=(), description="What 'agentkit blueprint test' runs and checks."
+    )
 
     def agent(self, name: str) -> AgentSpec:
         """Return the agent called `name`.

@@ -1,5 +1,6 @@
 """`agentkit blueprint`: check and show blueprints without running them."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,6 +69,22 @@ def graph(path: Name) -> None:
     from agentkit.blueprints.drawing import mermaid
 
     out.print(mermaid(_load(path).spec), markup=False)
+
+
+@app.command("test")
+def run_tests(
+    path: Name,
+    *,
+    name: Annotated[str, typer.Option(metavar="GLOB", help="Only tests whose name fits: 'pods*'.")] = "*",
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Also write the results as JUnit XML.")
+    ] = None,
+    as_json: Annotated[bool, Json] = False,
+) -> None:
+    """Run the tests a blueprint carries. With 'mock' they call no model and need no weights of one."""
+    from agentkit.cli.test_report import run
+
+    run(path, pattern=name, junit=junit, as_json=as_json)
 
 
 @app.command("list")
