@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
@@ -248,7 +247,7 @@ class Checker:
             if source is None:
                 continue
             fed.add(source.scope)
-            path = source_path(self._tree.root, source)
+            path = self._tree.resolve(source.path, (*place, "path"))
             if not path.exists():
                 self._report(f"There is no file or folder {str(path)!r}.", (*place, "path"))
         for path in scopes:
@@ -280,8 +279,3 @@ class Checker:
 
     def _report(self, message: str, path: KeyPath) -> None:
         self.problems.append(self._tree.problem(message, path))
-
-
-def source_path(root: Path, source: SourceSpec) -> Path:
-    """Return where a source is; a relative path starts at the blueprint's folder `root`."""
-    return root / source.path

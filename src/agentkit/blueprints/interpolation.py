@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
+from agentkit.blueprints.layers import Layer
 from agentkit.prompts.yaml_models import unknown_choice
-from agentkit.prompts.yaml_source import KeyPath, YamlDocument
+from agentkit.prompts.yaml_source import KeyPath
 
 _EXPRESSION = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
 _BODY = re.compile(r"(param|env):([A-Za-z_][A-Za-z0-9_-]*)(?::-(.*))?", re.DOTALL)
@@ -18,19 +19,20 @@ Parameters = Mapping[str, object]
 
 
 def declared_parameters(
-    document: YamlDocument, given: Mapping[str, object], env: Mapping[str, str]
+    layer: Layer, given: Mapping[str, object], env: Mapping[str, str]
 ) -> dict[str, object]:
-    """Return the value of every parameter the document declares; None for one without a value.
+    """Return the value of every parameter the blueprint declares; None for one without a value.
 
     Args:
-        document: The blueprint's main file; faults are added to its problems.
+        layer: The blueprint; faults are added to the problems of the files they are in.
         given: Values set by the caller; they win over defaults.
         env: Environment the defaults may refer to.
     """
-    declared = _mapping(_mapping(document.value).get("parameters"))
+    declared = _mapping(_mapping(layer.value).get("parameters"))
     for name in given.keys() - declared.keys():
         message = unknown_choice("parameter", name, map(str, declared))
-        document.problems.append(document.problem(message, ("parameters",), key=True))
+        document, place = layer.origin.locate(("parameters",))
+        document.problems.append(document.problem(message, place, key=True))
     values: dict[str, object] = {}
     for name, spec in declared.items():
         if name in given:
@@ -38,23 +40,22 @@ def declared_parameters(
         else:
             default = _mapping(spec).get("default")
             path = ("parameters", name, "default")
-            values[str(name)] = _Interpolation(document, None, env).value(default, path)
+            values[str(name)] = _Interpolation(layer, None, env).value(default, path)
     return values
 
 
-def interpolate(document: YamlDocument, parameters: Parameters, env: Mapping[str, str]) -> Any:
-    """Return the document's value with every expression replaced.
+def interpolate(layer: Layer, parameters: Parameters, env: Mapping[str, str]) -> Any:
+    """Return the layer's value with every expression replaced.
 
     An expression that is the whole text keeps the type of a parameter's value; text from
     the environment stays text. `$${` stands for a literal `${`. Faults are added to the
-    document's problems. `parameters` itself is left as written: its defaults have been
-    used by `declared_parameters`.
+    problems of the files they are in. `parameters` itself is left as written, its defaults have been used
+    by `declared_parameters`; so is `extends`, which has been followed.
     """
-    replace = _Interpolation(document, parameters, env)
-    if not isinstance(document.value, dict):
-        return replace.value(document.value, ())
-    tree = cast(dict[str | int, Any], document.value)
-    return {key: item if key == "parameters" else replace.value(item, (key,)) for key, item in tree.items()}
+    replace = _Interpolation(layer, parameters, env)
+    as_written = ("extends", "parameters")
+    tree = cast(dict[str | int, Any], layer.value)
+    return {key: item if key in as_written else replace.value(item, (key,)) for key, item in tree.items()}
 
 
 def _mapping(value: object) -> dict[Any, Any]:
@@ -62,8 +63,8 @@ def _mapping(value: object) -> dict[Any, Any]:
 
 
 class _Interpolation:
-    def __init__(self, document: YamlDocument, parameters: Parameters | None, env: Mapping[str, str]) -> None:
-        self._document = document
+    def __init__(self, layer: Layer, parameters: Parameters | None, env: Mapping[str, str]) -> None:
+        self._origin = layer.origin
         self._parameters = parameters
         self._env = env
 
@@ -115,6 +116,7 @@ class _Interpolation:
         return self._parameters[name]
 
     def _fault(self, match: re.Match[str], path: KeyPath, message: str) -> str:
-        place = self._document.locate(path, match.group())
-        self._document.report(f"{match.group()}: {message.rstrip('.')}.", place)
+        document, inner = self._origin.locate(path)
+        place = document.locate(inner, match.group())
+        document.report(f"{match.group()}: {message.rstrip('.')}.", place)
         return match.group()

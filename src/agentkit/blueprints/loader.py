@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from agentkit.blueprints.checks import Checker, source_path
+from agentkit.blueprints.checks import Checker
 from agentkit.blueprints.schema import Blueprint, PromptRef
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
@@ -38,7 +39,7 @@ class LoadedBlueprint:
         digest: SHA-256 (hexadecimal) over its files, its resolved values and its prompts;
             does not depend on where the files are.
         root: Folder that relative paths start from.
-        files: Every file it was read from, the main one first.
+        files: Every file it was read from, the main one first, those it extends last.
         prompts: The prompts it uses, in the version it uses: pinned when it was loaded.
         sources: Its knowledge sources with absolute paths.
         warnings: Things that work but are probably not meant.
@@ -95,8 +96,10 @@ def load(
         files=tree.files,
         prompts=MappingProxyType(checker.found_prompts),
         sources=tuple(
-            Source(source_path(tree.root, source).resolve(), source.scope)
-            for source in spec.knowledge.sources
+            Source(
+                tree.resolve(source.path, ("knowledge", "sources", number, "path")).resolve(), source.scope
+            )
+            for number, source in enumerate(spec.knowledge.sources)
         ),
         warnings=(*_name_warning(tree, spec, path), *checker.warnings),
     )
@@ -180,7 +183,7 @@ def _name_warning(tree: SourceTree, spec: Blueprint, path: Path) -> Sequence[Pro
 def _digest(tree: SourceTree, spec: Blueprint, prompts: Mapping[PromptRef, Prompt]) -> str:
     content = {
         "files": {
-            file.relative_to(tree.root).as_posix(): document.text
+            Path(os.path.relpath(file, tree.root)).as_posix(): document.text
             for file, document in zip(tree.files, tree.documents, strict=True)
         },
         "spec": spec.model_dump(mode="json"),

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from agentkit.blueprints.cases import CaseSpec
+from agentkit.blueprints.cases import CaseSpec, Texts
 from agentkit.blueprints.fields import SLUG, Float, Int, ModuleName, Reference, Scalar, Section, Slug, Text
 from agentkit.blueprints.models import ModelSpec
 from agentkit.errors import UnknownNameError
@@ -54,7 +54,7 @@ class PromptRef(Section):
 class SourceSpec(Section):
     """Files that feed one knowledge scope."""
 
-    path: Text = Field(description="File or folder; relative to the blueprint's folder.")
+    path: Text = Field(description="File or folder; relative to the folder of this file.")
     scope: Slug = Field(description="Scope its text is searched under.")
 
 
@@ -199,6 +199,10 @@ class Blueprint(Section):
     kind: Literal["Blueprint"] = Field(description="What this file is.")
     name: Slug = Field(description="Name the blueprint is found and measured by.")
     description: str = Field(default="", description="What the team is for.")
+    extends: Texts | None = Field(
+        default=None,
+        description="Blueprint file or folder this one is laid over; or several, the last on top.",
+    )
     parameters: Mapping[Slug, ParameterSpec] = Field(
         default_factory=dict[str, ParameterSpec], description="Values that ${param:NAME} stands for."
     )
