@@ -13,6 +13,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from agentkit.blueprints.checks import Checker
+from agentkit.blueprints.interpolation import SECRETS, Surroundings
 from agentkit.blueprints.schema import Blueprint, PromptRef
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
@@ -37,7 +38,7 @@ class LoadedBlueprint:
     Attributes:
         spec: The validated blueprint.
         digest: SHA-256 (hexadecimal) over its files, its resolved values and its prompts;
-            does not depend on where the files are.
+            does not depend on where the files are, nor on the values of secrets.
         root: Folder that relative paths start from.
         files: Every file it was read from, the main one first, those it extends last.
         prompts: The prompts it uses, in the version it uses: pinned when it was loaded.
@@ -62,6 +63,7 @@ def load(
     tools: Collection[str] | None = None,
     parameters: Mapping[str, object] = _NOTHING,
     env: Mapping[str, str] = _NOTHING,
+    secrets: Path = SECRETS,
 ) -> LoadedBlueprint:
     """Read and check a blueprint. Imports no user code; needs no network and no database.
 
@@ -71,12 +73,13 @@ def load(
         providers: Valid provider names; any name passes if None. `auto` is always valid.
         tools: Valid tool names; any name passes if None.
         parameters: Values for the blueprint's `parameters`.
-        env: Environment that `${env:NAME}` reads.
+        env: Environment that `${env:NAME}` and `${secret:NAME}` read.
+        secrets: Folder with one file a secret, for those not in the environment.
 
     Raises:
         BlueprintError: The blueprint is faulty; `problems` has every fault with its place.
     """
-    tree = SourceTree(path, parameters, env)
+    tree = SourceTree(path, parameters, Surroundings(env, secrets))
     problems = tree.faults
     spec: Blueprint | None = None
     checker: Checker | None = None

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.blueprints.inheritance import MAIN_FILE, Inheritance
-from agentkit.blueprints.interpolation import declared_parameters, interpolate
+from agentkit.blueprints.interpolation import Surroundings, declared_parameters, interpolate
 from agentkit.errors import Problem
 from agentkit.prompts.yaml_source import KeyPath, YamlDocument
 
@@ -18,7 +18,7 @@ class SourceTree:
     Args:
         path: The folder, or the file; both must exist.
         parameters: Values the caller sets for the blueprint's parameters.
-        env: Environment that `${env:NAME}` reads.
+        surroundings: What expressions read.
 
     Attributes:
         root: Folder of the blueprint itself.
@@ -29,7 +29,7 @@ class SourceTree:
         value: The merged and interpolated tree.
     """
 
-    def __init__(self, path: Path, parameters: Mapping[str, object], env: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, parameters: Mapping[str, object], surroundings: Surroundings) -> None:
         read = Inheritance(path)
         self.documents: Sequence[YamlDocument] = read.documents
         self.files = tuple(Path(document.file) for document in read.documents)
@@ -39,8 +39,8 @@ class SourceTree:
         self.readable = read.complete and isinstance(read.layer.value, dict)
         self.value: Any = None
         if self.readable:
-            values = declared_parameters(self._layer, parameters, env)
-            self.value = interpolate(self._layer, values, env)
+            values = declared_parameters(self._layer, parameters, surroundings)
+            self.value = interpolate(self._layer, values, surroundings)
 
     @property
     def faults(self) -> list[Problem]:

@@ -18,6 +18,7 @@ from ollama import ResponseError
 from agentkit.errors import ProviderError
 from agentkit.llm._loops import PerLoop
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec, merged
+from agentkit.llm.secrets import reveal
 
 DEFAULT_MODEL = "qwen3:8b"
 
@@ -34,7 +35,7 @@ class OllamaProvider(LLMProvider):
 
     def __init__(self, config: LLMConfig, context: ProviderContext) -> None:
         super().__init__(config, context)
-        options = dict(config.options)
+        options = reveal(config.options)
         self._keep_alive = options.pop("keep_alive", None)
         if (size := options.pop("context_tokens", None)) is not None:
             options["num_ctx"] = size
