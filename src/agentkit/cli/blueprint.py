@@ -1,11 +1,12 @@
 """`agentkit blueprint`: check and show blueprints without running them."""
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agentkit.cli.session import FAILED, Json, err, out, print_json
+from agentkit.cli.session import FAILED, WRONG_USE, Json, err, out, print_json
 
 if TYPE_CHECKING:
     from agentkit.blueprints import LoadedBlueprint
@@ -64,11 +65,29 @@ def show(path: Name, *, as_json: Annotated[bool, Json] = False) -> None:
 
 
 @app.command()
-def graph(path: Name) -> None:
-    """Print the graph as Mermaid text."""
+def graph(
+    path: Name,
+    *,
+    form: Annotated[
+        Literal["mermaid", "svg"], typer.Option("--format", help="Mermaid text, or an SVG picture.")
+    ] = "mermaid",
+    file: Annotated[
+        Path | None, typer.Option("--out", dir_okay=False, help="Write it there instead of printing it.")
+    ] = None,
+) -> None:
+    """Draw models, knowledge, tools and routes. Needs no network and no other program."""
     from agentkit.blueprints.drawing import mermaid
+    from agentkit.blueprints.svg import svg
 
-    out.print(mermaid(_load(path).spec), markup=False)
+    drawn = svg(_load(path).spec) if form == "svg" else mermaid(_load(path).spec) + "\n"
+    if file is None:
+        sys.stdout.write(drawn)
+        return
+    try:
+        file.write_text(drawn, encoding="utf-8")
+    except OSError as error:
+        err.print(f"error: {str(file)!r} cannot be written: {error.strerror}.", style="red", markup=False)
+        raise typer.Exit(WRONG_USE) from None
 
 
 @app.command("test")
