@@ -1,5 +1,7 @@
 """Tests in the YAML: what is checked when the blueprint is read, and how an outcome is judged."""
 
+import re
+from pathlib import Path
 from typing import get_args
 from xml.etree.ElementTree import fromstring
 
@@ -150,3 +152,11 @@ def test_junit_is_xml_whatever_the_texts():
     assert [child.tag for case in suite for child in case] == ["failure", "error"]
     assert "writer: 0.5000" in (failed[0].text or "")
     assert broken[0].attrib["type"] == "error"
+
+
+def test_every_key_of_a_test_is_documented_and_no_other():
+    text = (Path(__file__).parents[2] / "docs" / "blueprints.md").read_text()
+    section = text.split("\n## Tests\n")[1].split("\n## ")[0]
+    documented = set(re.findall(r"^\| `([a-z_.]+)` \|", section, re.MULTILINE))
+    keys = set(CaseSpec.model_fields) - {"expect"}
+    assert documented == keys | {f"expect.{key}" for key in ExpectSpec.model_fields}

@@ -56,10 +56,7 @@ def said(check: Loader, project: Path):
         with pytest.raises(BlueprintError) as caught:
             check(project / "team", **options)
         problems = [str(problem).splitlines()[0] for problem in caught.value.problems]
-        return [
-            line.replace(f"{project}/team/../", "").replace(f"{project}/", "").replace(str(project), "ROOT")
-            for line in problems
-        ]
+        return [line.replace(f"{project}/", "").replace(str(project), "ROOT") for line in problems]
 
     return run
 

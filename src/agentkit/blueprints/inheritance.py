@@ -5,6 +5,7 @@
 links are followed before that is checked.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -75,7 +76,7 @@ class Inheritance:
                 main.problems.append(problem)
             self.complete = False
             return None
-        layer = self._layer(path, chain)
+        layer = self._layer(_plain(path), chain)
         if not isinstance(layer.value, dict):
             self.complete = False
             return None
@@ -143,6 +144,12 @@ def _extended(main: YamlDocument) -> list[tuple[str, KeyPath]]:
 
 def _main_file(path: Path) -> Path:
     return path / MAIN_FILE if path.is_dir() else path
+
+
+def _plain(path: Path) -> Path:
+    """The path without `..` to be read in problems, unless a symbolic link makes it another."""
+    plain = Path(os.path.normpath(path))
+    return plain if plain.resolve() == path.resolve() else path
 
 
 def _project(path: Path) -> Path:
