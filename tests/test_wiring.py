@@ -10,7 +10,13 @@ import pytest
 
 import agentkit
 from agentkit.context import RunContext
-from agentkit.errors import BlueprintError, ConfigurationError, DatabaseError, UnknownNameError
+from agentkit.errors import (
+    BlueprintError,
+    ConfigurationError,
+    DatabaseError,
+    ProviderError,
+    UnknownNameError,
+)
 from agentkit.events import Event, EventBus, RetrievalFinished
 from agentkit.settings import Settings
 
@@ -192,3 +198,31 @@ def test_load_blueprint_serves_every_kind_of_caller(settings: Settings, folder: 
         "",
     ]
     assert done.stderr == ""
+
+
+async def test_replicas_with_a_redis_share_their_breakers(tmp_path: Path, redis: Any) -> None:
+    settings = Settings.load(
+        data_dir=tmp_path,
+        redis_url=redis.url,
+        models={"main": {"provider": "vllm", "model": "m", "options": {"base_url": "http://127.0.0.1:1/v1"}}},
+    )
+    async with agentkit.open(settings) as one, agentkit.open(settings) as two:
+        breakers = []
+        for kit in (one, two):
+            with pytest.raises(ProviderError):  # nothing listens there
+                await kit.gateway.chat_model().ainvoke("Hi")
+            breakers += kit.gateway._breakers.values()
+        async with asyncio.timeout(30):
+            while breakers[1].state != "open":
+                ticket = breakers[0].admit()
+                if ticket is not None:
+                    breakers[0].failed(ticket)
+                await asyncio.sleep(0.01)
+
+
+async def test_a_redis_url_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
+    settings = Settings.load(data_dir=tmp_path, redis_url="http://:s3cret@host/")
+    with pytest.raises(ConfigurationError, match="http://host/ is not the address of a Redis") as caught:
+        async with agentkit.open(settings):
+            pass
+    assert "s3cret" not in str(caught.value)

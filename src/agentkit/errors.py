@@ -16,6 +16,8 @@
     │   ├── StreamInterruptedError    it broke off in mid-answer: .partial is the text so far
     │   └── ScriptError               the scripted model met a call its script does not have
     ├── BudgetExceededError           not tried: .limit is spent; .spent, .allowed
+    ├── AgentError                    .agent: it could not do its part in a team's answer
+    │   └── AgentTimeoutError         it took longer than .seconds, its limits.timeout
     ├── StructuredOutputError         the model's answer does not fit the schema asked for
     ├── WeightsError                  model weights are missing, corrupted or cannot be fetched
     ├── DatabaseError                 PostgreSQL is unreachable, too old or refused
@@ -196,7 +198,11 @@ class CircuitOpenError(ProviderError):
 
 
 class ProviderTimeoutError(ProviderError):
-    """The provider was too slow; `kind` says at what."""
+    """The provider was too slow; `kind` says at what.
+
+    `queue` says nothing about the provider: too many calls of our own were before this one.
+    To join the same queue again makes no sense, so that one is not retryable.
+    """
 
     code = "provider_timeout"
 
@@ -208,7 +214,7 @@ class ProviderTimeoutError(ProviderError):
         kind: Literal["connect", "queue", "first_token", "idle", "total"],
         hint: str | None = None,
     ) -> None:
-        super().__init__(message, provider=provider, is_retryable=True, hint=hint)
+        super().__init__(message, provider=provider, is_retryable=kind != "queue", hint=hint)
         self.kind = kind
 
 
@@ -220,8 +226,16 @@ class StreamInterruptedError(ProviderError):
 
     code = "stream_interrupted"
 
-    def __init__(self, message: str, *, provider: str, partial: str, status: int | None = None) -> None:
-        super().__init__(message, provider=provider, status=status)
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str,
+        partial: str,
+        status: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, provider=provider, status=status, hint=hint)
         self.partial = partial
 
 
@@ -299,3 +313,27 @@ class DocumentError(AgentKitError):
     def __init__(self, source: str, message: str, *, hint: str | None = None) -> None:
         super().__init__(f"{source}: {message}", hint=hint)
         self.source = source
+
+
+class AgentError(AgentKitError):
+    """An agent of a team could not do its part; `agent` is its name."""
+
+    code = "agent_error"
+
+    def __init__(self, message: str, *, agent: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.agent = agent
+
+
+class AgentTimeoutError(AgentError):
+    """An agent took longer than its `limits.timeout`; `seconds` is that."""
+
+    code = "agent_timeout"
+
+    def __init__(self, agent: str, seconds: float) -> None:
+        super().__init__(
+            f"The agent {agent!r} did not answer within {seconds:g} s.",
+            agent=agent,
+            hint="Raise its limits.timeout, or ask for less.",
+        )
+        self.seconds = seconds

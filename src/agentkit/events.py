@@ -76,6 +76,23 @@ class AttemptFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class QueueLeft(Event):
+    """A call that had to wait for its turn at a provider whose concurrency is limited waits no more.
+
+    Attributes:
+        provider: Who is asked.
+        model: For which model.
+        status: `ok` when its turn came, `error` when it had waited for `timeout.queue` in vain.
+        duration: Seconds it waited.
+    """
+
+    provider: str
+    model: str
+    status: Status
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
 class RetryScheduled(Event):
     """A failed attempt will be repeated after `delay` seconds; `attempt` is the one that failed, from 1."""
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from agentkit.database.pool import Pool
     from agentkit.graphs.bridge import Graph
     from agentkit.llm.providers.scripted import Script
+    from agentkit.llm.resilience.shared import SharedCircuits
     from agentkit.rag.embeddings import EmbeddingModel
     from agentkit.rag.ingest import Ingestor, IngestReport
     from agentkit.rag.vector_store import PgVectorStore
@@ -78,6 +79,7 @@ class Kit:
             weights=self.weights,
             ollama_base_url=settings.ollama.base_url,
             progress=self.downloading,
+            circuits=_circuits(settings),
             openai_api_key=settings.openai_api_key,
             anthropic_api_key=settings.anthropic_api_key,
             vllm_base_url=settings.vllm.base_url,
@@ -358,6 +360,15 @@ class Kit:
 
     def _ingesting(self, done: int, total: int, source: str) -> None:
         self.events.emit(IngestProgressed(source, done, total))
+
+
+def _circuits(settings: Settings) -> "SharedCircuits | None":
+    """Where breakers are shared with other replicas; nothing is connected yet."""
+    if settings.redis_url is None:
+        return None
+    from agentkit.llm.resilience.redis_circuits import RedisCircuits
+
+    return RedisCircuits(settings.redis_url.get_secret_value())
 
 
 def check_blueprint(

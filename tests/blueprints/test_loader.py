@@ -171,7 +171,12 @@ def test_agent_faults(faults, folder, old, new, said):
     ("new", "said"),
     [
         ("routing: {strategy: []}", "routing.strategy"),
-        ("routing: {strategy: [rules]}", "should be 'semantic' or 'llm'"),
+        ("routing: {strategy: [rulez]}", "should be 'rules', 'semantic' or 'llm'"),
+        ("routing: {strategy: [rules]}", "3:22: There are no rules: add routing.rules."),
+        (
+            "routing: {strategy: [llm], rules: [{when: \"'a' in text\", to: writer}]}",
+            "3:28: The rules are never looked at: add 'rules' to routing.strategy, or leave that out.",
+        ),
         ("routing: {strategy: [llm, llm]}", "strategy lists one strategy twice."),
         ("routing: {semantic: {threshold: 2}}", "less than or equal to 1"),
         ("routing: {llm: {model: huge}}", "Unknown model 'huge'. Valid: big, main."),

@@ -36,6 +36,40 @@ def test_json_is_the_contract_and_alone_on_standard_output(project: Project) -> 
     assert answer["model"] == "scripted"
 
 
+SEVERAL = """
+apiVersion: agentkit/v1
+kind: Blueprint
+name: pair
+models:
+  one: {provider: scripted, options: {replies: [A short answer.]}}
+  two: {provider: scripted, options: {replies: ["Another, not a list[str]."]}}
+  main: {provider: scripted}
+routing:
+  parallel: 2
+  rules: [{when: "'both' in text and user in ['ana']", to: [second, first]}]
+agents:
+  - {name: first, description: One., model: one, prompt: {ref: agents/python}}
+  - {name: second, description: Two., model: two, prompt: {ref: agents/python}}
+"""
+
+
+def test_several_agents_are_asked_by_a_rule_and_shown_in_its_order(project: Project) -> None:
+    (project.root / "blueprints" / "pair.yaml").write_text(SEVERAL)
+    done = project.run("chat", "pair", "Ask BOTH", "--user", "ana")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "route  second, first rules: the rule 'both' in text and user in ['ana'] holds"
+    assert lines[1:6] == ["**second**", "", "Another, not a list[str].", "", "**first**"]
+    assert "A short answer." in lines
+    answer = json.loads(project.run("chat", "pair", "Ask BOTH", "--user", "ana", "--json").stdout)
+    assert answer["answer"] == "**second**\n\nAnother, not a list[str].\n\n**first**\n\nA short answer."
+    assert answer["route"] == {
+        "agents": ["second", "first"],
+        "method": "rules",
+        "reason": "the rule 'both' in text and user in ['ana'] holds",
+    }
+
+
 def test_a_thread_is_remembered_by_another_process(project: Project) -> None:
     project.run("chat", "team", PYTHON, "--thread", "t1")
     remembered = {"text": "You asked about generators.", "expect": "what did I ask before?"}

@@ -3,6 +3,7 @@
 import json
 import shlex
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,24 @@ def test_doctor_says_what_is_wrong_and_what_to_do(project: Project) -> None:
     assert fixes["blueprint"] == "agentkit blueprint validate team"
     assert "Check AGENTKIT_DATABASE_URL" in fixes["database"]
     assert "s3cret" not in done.stdout
+
+
+def test_doctor_asks_redis_when_there_is_one(project: Project, redis: Any) -> None:
+    def finding(url: str) -> Any:
+        settings = {"AGENTKIT_REDIS_URL": url, "AGENTKIT_MODELS__MAIN__PROVIDER": "scripted"}
+        done = project.run("doctor", "--json", **settings)
+        assert "s3cret" not in done.stdout + done.stderr
+        (found,) = [each for each in json.loads(done.stdout) if each["name"] == "redis"]
+        assert (done.returncode == 0) == found["ok"]
+        return found
+
+    assert finding(redis.url)["ok"]
+    redis.stop()
+    gone = finding(redis.url.replace("redis://", "redis://:s3cret@"))
+    assert not gone["ok"]
+    assert f"Redis at {redis.url} does not answer" in gone["detail"]
+    assert "Check AGENTKIT_REDIS_URL" in gone["fix"]
+    assert "own circuit breakers" in gone["fix"]
 
 
 @pytest.mark.parametrize("reader", ["head -c 1", "true"])

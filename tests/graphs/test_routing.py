@@ -1,8 +1,16 @@
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from agentkit.errors import ProviderError, ScriptError
-from agentkit.graphs.routing import AgentCard, LLMRouting, Routing, SemanticRouting
+from agentkit.context import RunContext
+from agentkit.errors import (
+    BudgetExceededError,
+    ConfigurationError,
+    EmbeddingError,
+    ProviderError,
+    ScriptError,
+    UnknownNameError,
+)
+from agentkit.graphs.routing import AgentCard, LLMRouting, Routing, Rule, RulesRouting, SemanticRouting
 from agentkit.testing import scripted_model
 
 from .helpers import TopicEmbeddings
@@ -22,6 +30,54 @@ def prompt(agents: str) -> str:
     return f"Choose:\n{agents}"
 
 
+class TestRules:
+    async def test_the_first_rule_that_holds_decides(self) -> None:
+        rules = [
+            Rule("'kubectl' in message", ("kubernetes",)),
+            Rule("'kubectl' in text", ("kubernetes", "architect")),
+            Rule("'KUBECTL' in message", ("python",)),
+        ]
+        decision = await RulesRouting(rules).decide(said("KUBECTL fails"), AGENTS)
+        assert decision == {
+            "agents": ["kubernetes", "architect"],
+            "method": "rules",
+            "scores": {},
+            "reason": "the rule 'kubectl' in text holds",
+        }
+
+    async def test_passes_when_none_holds(self) -> None:
+        rule = Rule("'kubectl' in text", ("kubernetes",))
+        assert await RulesRouting([rule]).decide(said("hello"), AGENTS) is None
+
+    async def test_may_send_to_the_supervisor(self) -> None:
+        decision = await RulesRouting([Rule("text == 'hi'", ("supervisor",))]).decide(said("Hi"), AGENTS)
+        assert decision is not None
+        assert (decision["agents"], decision["method"]) == ([], "rules")
+
+    @pytest.mark.parametrize(
+        ("when", "holds"),
+        [
+            ("user == 'ana' and tenant == 'acme'", True),
+            ("history_length == 2", True),
+            ("history_length == 0", False),
+            ("message == 'Third'", True),
+        ],
+    )
+    async def test_knows_who_asks_and_how_much_was_said(self, when: str, holds: bool) -> None:
+        messages = [HumanMessage("First"), AIMessage("Second"), HumanMessage("Third")]
+        context = RunContext(user="ana", tenant="acme")
+        decision = await RulesRouting([Rule(when, ("python",))]).decide(messages, AGENTS, context)
+        assert (decision is not None) is holds
+
+    def test_a_wrong_expression_is_refused_when_it_is_built(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"The rule 'exit\(\)' is wrong: Calls are not allowed"):
+            RulesRouting([Rule("exit()", ("python",))])
+
+    async def test_an_unknown_agent_is_named(self) -> None:
+        with pytest.raises(UnknownNameError, match="Unknown agent 'pyton'. Did you mean 'python'"):
+            await RulesRouting([Rule("1 == 1", ("pyton",))]).decide(said("x"), AGENTS)
+
+
 class TestSemantic:
     async def test_chooses_the_most_similar_agent(self) -> None:
         decision = await SemanticRouting(TopicEmbeddings()).decide(said("pod pod"), AGENTS)
@@ -39,6 +95,37 @@ class TestSemantic:
     )
     async def test_passes_when_no_agent_is_clear(self, text: str, options: dict[str, float]) -> None:
         assert await SemanticRouting(TopicEmbeddings(), **options).decide(said(text), AGENTS) is None
+
+    @pytest.mark.parametrize(
+        ("text", "parallel", "chosen"),
+        [
+            ("pod python", 1, None),  # as near as can be: another strategy must say
+            ("pod python", 2, ["kubernetes", "python"]),
+            ("python pod", 3, ["kubernetes", "python"]),  # equal: in the agents' order
+            ("pod pod python", 2, ["kubernetes"]),  # a clear lead stays one agent
+            ("pod python architecture", 2, None),  # too many are near
+            ("pod python architecture", 3, ["kubernetes", "python", "architect"]),
+            ("hello", 3, None),  # all are near, and none is near enough
+        ],
+    )
+    async def test_several_that_are_near_are_asked_together(
+        self, text: str, parallel: int, chosen: list[str] | None
+    ) -> None:
+        routing = SemanticRouting(TopicEmbeddings(), threshold=0.3, margin=0.05, parallel=parallel)
+        decision = await routing.decide(said(text), AGENTS)
+        assert (decision["agents"] if decision else None) == chosen
+
+    async def test_best_first_and_only_those_over_the_threshold(self) -> None:
+        routing = SemanticRouting(TopicEmbeddings(), threshold=0.3, margin=0.9, parallel=3)
+        decision = await routing.decide(said("python python python pod"), AGENTS)
+        assert decision is not None
+        assert decision["agents"] == ["python", "kubernetes"]
+        assert decision["reason"].startswith("similarity 0.95 to python, 0.")
+        assert ", next architect 0." in decision["reason"]
+
+    async def test_the_supervisor_is_never_one_of_several(self) -> None:
+        routing = SemanticRouting(TopicEmbeddings(), threshold=0.3, margin=0.1, own=["pod hi"], parallel=3)
+        assert await routing.decide(said("pod"), AGENTS) is None
 
     async def test_the_supervisor_competes_with_its_own_examples(self) -> None:
         routing = SemanticRouting(TopicEmbeddings(), own=["hello", "thanks"])
@@ -95,6 +182,50 @@ class TestLLM:
         with pytest.raises(ScriptError):
             await LLMRouting(scripted_model(), prompt).decide(said("x"), AGENTS)
 
+    async def test_for_one_agent_the_request_is_the_one_small_models_know(self) -> None:
+        asked: list[dict[str, object]] = []
+        model = scripted_model({"agent": "python"})
+        model.provider.chat = _spy(model.provider.chat, asked)  # type: ignore[method-assign]
+        await LLMRouting(model, prompt).decide(said("x"), AGENTS)
+        schema = asked[0]["response_format"]["json_schema"]["schema"]  # type: ignore[index]
+        assert schema["properties"] == {
+            "agent": {"type": "string", "enum": ["kubernetes", "python", "architect", "none"]}
+        }
+
+    async def test_for_several_it_is_a_list_of_at_most_so_many(self) -> None:
+        asked: list[dict[str, object]] = []
+        model = scripted_model({"agents": ["python", "kubernetes"]})
+        model.provider.chat = _spy(model.provider.chat, asked)  # type: ignore[method-assign]
+        decision = await LLMRouting(model, prompt, parallel=2).decide(said("x"), AGENTS)
+        assert decision is not None
+        assert (decision["agents"], decision["method"]) == (["python", "kubernetes"], "llm")
+        assert decision["reason"] == "the routing model chose python, kubernetes"
+        schema = asked[0]["response_format"]["json_schema"]["schema"]  # type: ignore[index]
+        assert schema["properties"]["agents"]["maxItems"] == 2
+
+    @pytest.mark.parametrize(
+        ("reply", "chosen"),
+        [
+            (["python", "python"], ["python"]),
+            (["none"], []),
+            (["none", "python"], ["python"]),
+            (["python", "kubernetes", "architect"], ["python", "kubernetes"]),
+        ],
+    )
+    async def test_lists_that_a_model_did_not_think_about(self, reply: list[str], chosen: list[str]) -> None:
+        decision = await LLMRouting(scripted_model({"agents": reply}), prompt, parallel=2).decide(
+            said("x"), AGENTS
+        )
+        assert decision is not None
+        assert decision["agents"] == chosen
+
+    @pytest.mark.parametrize("nonsense", [{"agents": []}, {"agents": ["banker"]}, {"agents": None}, [1], "?"])
+    async def test_invalid_lists_are_asked_for_once_more_then_passed(self, nonsense: object) -> None:
+        reply = nonsense if isinstance(nonsense, (dict, str)) else str(nonsense)
+        model = scripted_model(reply, reply)
+        assert await LLMRouting(model, prompt, parallel=2).decide(said("x"), AGENTS) is None
+        model.assert_done()
+
     async def test_shows_the_recent_conversation_only(self) -> None:
         model = scripted_model({"agent": "none"})
         await LLMRouting(model, prompt).decide([HumanMessage(str(number)) for number in range(9)], AGENTS)
@@ -113,3 +244,48 @@ class TestCascade:
     async def test_when_none_decides_it_is_direct(self) -> None:
         decision = await Routing(()).decide(said("x"), AGENTS)
         assert (decision["agents"], decision["method"]) == ([], "direct")
+
+    async def test_a_strategy_that_fails_leaves_it_to_the_next(self) -> None:
+        down = LLMRouting(scripted_model(ProviderError("down", provider="x")), prompt)
+        routing = Routing((Broken(), down, RulesRouting([Rule("1 == 1", ("python",))])))
+        decision = await routing.decide(said("x"), AGENTS)
+        assert (decision["agents"], decision["method"]) == (["python"], "rules")
+
+    async def test_the_last_ones_failure_is_the_runs(self) -> None:
+        down = LLMRouting(scripted_model(ProviderError("down", provider="x")), prompt)
+        with pytest.raises(ProviderError, match="down"):
+            await Routing((SemanticRouting(TopicEmbeddings(), threshold=0.9), down)).decide(
+                said("hello"), AGENTS
+            )
+
+    async def test_a_failure_before_an_invalid_reply_is_no_error(self) -> None:
+        routing = Routing((Broken(), LLMRouting(scripted_model("?", "?"), prompt)))
+        assert (await routing.decide(said("x"), AGENTS))["method"] == "direct"
+
+    async def test_a_spent_budget_is_not_routed_around(self) -> None:
+        spent = BudgetExceededError("Spent.", limit="tokens", spent=9, allowed=5)
+        routing = Routing(
+            (LLMRouting(scripted_model(spent), prompt), RulesRouting([Rule("1 == 1", ("python",))]))
+        )
+        with pytest.raises(BudgetExceededError, match="Spent"):
+            await routing.decide(said("x"), AGENTS)
+
+
+class Broken(SemanticRouting):
+    """Its embedding model cannot be asked."""
+
+    def __init__(self) -> None:
+        super().__init__(TopicEmbeddings())
+
+    async def decide(self, *_: object) -> None:
+        raise EmbeddingError("no vectors")
+
+
+def _spy(chat: object, asked: list[dict[str, object]]) -> object:
+    """Note the options of each call of a provider."""
+
+    def noted(*arguments: object, **options: object) -> object:
+        asked.append(options)
+        return chat(*arguments, **options)  # type: ignore[operator]
+
+    return noted

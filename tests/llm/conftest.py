@@ -7,7 +7,8 @@ import pytest
 
 from agentkit import portal
 from agentkit.events import Event, EventBus
-from agentkit.llm import LLMConfig, LLMGateway
+from agentkit.llm import LLMConfig, LLMGateway, ProviderContext
+from agentkit.llm.providers.local import LocalProvider
 from agentkit.weights import WeightsStore
 
 from .upstream import Upstream
@@ -40,6 +41,17 @@ def local_gateway(weights_store: WeightsStore, bus: EventBus) -> Iterator[LLMGat
     gateway = LLMGateway({"main": main}, events=bus, weights=weights_store)
     yield gateway
     portal.run(gateway.aclose)
+
+
+@pytest.fixture(scope="session")
+def llama(weights_store: WeightsStore) -> Iterator[tuple[str, str]]:
+    """A real OpenAI-compatible server: its address and its key."""
+    options = {"threads": 1, "context_tokens": 2048}
+    config = LLMConfig("local", model="smollm2-135m-instruct", options=options)
+    local = LocalProvider(config, ProviderContext(weights_store))
+    portal.run(local.start)
+    yield f"{local._server.url}/v1", local._server.api_key
+    portal.run(local.aclose)
 
 
 @pytest.fixture

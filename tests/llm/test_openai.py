@@ -4,7 +4,7 @@ import asyncio
 import email.utils
 import inspect
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -14,12 +14,10 @@ import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage
 from pydantic import BaseModel, SecretStr
 
-from agentkit import portal
 from agentkit.errors import ConfigurationError, MissingExtraError, ProviderError
 from agentkit.llm import GatewayChatModel, LLMConfig, LLMProvider, ProviderContext
 from agentkit.llm.base import has_content, whole
 from agentkit.llm.providers import PROVIDERS
-from agentkit.llm.providers.local import LocalProvider
 from agentkit.llm.providers.openai import OpenAIProvider
 from agentkit.llm.providers.vllm import VLLMProvider
 from agentkit.testing.contracts import ProviderContract
@@ -333,17 +331,6 @@ def test_works_from_several_loops_in_turn():
 
 def test_the_names_are_in_the_table():
     assert {"openai", "vllm", "anthropic"} <= set(PROVIDERS.names())
-
-
-@pytest.fixture(scope="module")
-def llama(weights_store: WeightsStore) -> Iterator[tuple[str, str]]:
-    """A real OpenAI-compatible server: its address and its key."""
-    options = {"threads": 1, "context_tokens": 2048}
-    config = LLMConfig("local", model="smollm2-135m-instruct", options=options)
-    local = LocalProvider(config, ProviderContext(weights_store))
-    portal.run(local.start)
-    yield f"{local._server.url}/v1", local._server.api_key
-    portal.run(local.aclose)
 
 
 def real(llama: tuple[str, str], **config: Any) -> OpenAIProvider:

@@ -4,7 +4,6 @@ Its contract, and what it makes of faults, are tested with the OpenAI provider's
 """
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -12,11 +11,9 @@ import pytest
 from langchain_core.messages import HumanMessage
 from pydantic import BaseModel
 
-from agentkit import portal
 from agentkit.errors import ConfigurationError
 from agentkit.llm import GatewayChatModel, LLMConfig, ProviderContext
 from agentkit.llm.base import has_content
-from agentkit.llm.providers.local import LocalProvider
 from agentkit.llm.providers.vllm import DEFAULT_BASE_URL, VLLMProvider
 from agentkit.weights import WeightsStore
 
@@ -25,17 +22,6 @@ PROMPT = [HumanMessage("Say hello.")]
 
 class City(BaseModel):
     city: str
-
-
-@pytest.fixture(scope="module")
-def llama(weights_store: WeightsStore) -> Iterator[tuple[str, str]]:
-    """A real OpenAI-compatible server: its address and its key."""
-    options = {"threads": 1, "context_tokens": 2048}
-    config = LLMConfig("local", model="smollm2-135m-instruct", options=options)
-    local = LocalProvider(config, ProviderContext(weights_store))
-    portal.run(local.start)
-    yield f"{local._server.url}/v1", local._server.api_key
-    portal.run(local.aclose)
 
 
 def make(llama: tuple[str, str], model: str = "served-name", **config: Any) -> VLLMProvider:

@@ -48,6 +48,7 @@ class Wire(Protocol):
     media_type: str
     models: Sequence[str]
     error_status: int | None
+    nonsense: str
     streams_by_default: bool
 
     def frame(self, piece: dict[str, Any], request: dict[str, Any]) -> str:
@@ -106,6 +107,10 @@ class Exchange:
                 await self.send(self._text(step, request))
         await self.end()
 
+    async def stream_piece(self, piece: dict[str, Any], request: dict[str, Any]) -> None:
+        """Send one object of the protocol."""
+        await self.send(self._wire.frame(piece, request))
+
     async def whole(self, steps: Sequence[Any]) -> None:  # noqa: C901 - one case a kind of step
         """Follow the steps of a script for a request that wants no stream."""
         pieces: list[dict[str, Any]] = []
@@ -127,7 +132,7 @@ class Exchange:
                     await self.send(" ")  # what keeps a connection alive and means nothing in JSON
                     await asyncio.sleep(step.every)
             elif isinstance(step, str):
-                if "{" in step:
+                if "{" in step or step == self._wire.nonsense:
                     await self.reply(200, {}, step)
                     return
             elif "error" in step:
@@ -195,23 +200,28 @@ class Upstream:
         return self.origin + getattr(self.wire, "base_path", "")
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=self._tls)
         port = self._server.sockets[0].getsockname()[1]
         self.origin = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        for _turn in range(3):  # a connection just accepted is not ours to close yet
+            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # At once, so that the end of the server finds even what has not begun to be answered.
+        task = asyncio.create_task(self._connected(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(lambda _: writer.close())
         task.add_done_callback(self._tasks.discard)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             first = await reader.readexactly(1)
             if first == _TLS_HELLO:  # what a plain HTTP server says to a client that speaks TLS

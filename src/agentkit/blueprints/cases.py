@@ -116,7 +116,9 @@ class ExpectSpec(Section):
     route: tuple[Text, ...] | None = Field(
         default=None, description="Agents in order; an empty list: the supervisor answers itself."
     )
-    via: Literal["semantic", "llm", "direct"] | None = Field(default=None, description="Method that decided.")
+    via: Literal["rules", "semantic", "llm", "direct"] | None = Field(
+        default=None, description="Method that decided."
+    )
     answer_contains: Texts | None = Field(
         default=None, description="Text the answer contains, or several; upper and lower case are alike."
     )

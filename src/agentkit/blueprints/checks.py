@@ -7,7 +7,9 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from agentkit.blueprints.cases import case_faults
+from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import (
+    SEVERAL_PROMPT,
     KnowledgeSpec,
     LlmRoutingSpec,
     PromptRef,
@@ -28,7 +30,8 @@ M = TypeVar("M", bound=BaseModel)
 PROMPT_VARIABLES = {
     "agent": frozenset[str](),
     "supervisor": frozenset({"agents"}),
-    "routing": frozenset({"agents"}),
+    "routing": frozenset({"agents", "limit"}),
+    "combine": frozenset({"answers"}),
     "retrieval": frozenset({"sources"}),
 }
 """Variables each role's prompt is rendered with; a prompt may use fewer."""
@@ -79,6 +82,7 @@ class Checker:
         self._fallbacks_exist()
         self._prices_are_known(count)
         self._supervisor_and_routing()
+        check_rules(self._tree, self._value, self.problems)
         self._names_differ(count)
         for index in range(count):
             self._agent(("agents", index))
@@ -176,7 +180,11 @@ class Checker:
         strategy = self._at(("routing", "strategy"))
         if strategy is None or "llm" in [text for _, text in self._texts(("routing", "strategy"))]:
             self._model(("routing", "llm", "model"), None)
-            self._prompt("routing", ("routing", "llm", "prompt"), LlmRoutingSpec().prompt)
+            parallel = self._at(("routing", "parallel"))
+            several = isinstance(parallel, int) and parallel > 1
+            prompt = SEVERAL_PROMPT if several else LlmRoutingSpec().prompt
+            self._prompt("routing", ("routing", "llm", "prompt"), prompt)
+        self._prompt("combine", ("supervisor", "combine"), None)
 
     def _names_differ(self, count: int) -> None:
         first: dict[str, Problem] = {}

@@ -18,7 +18,15 @@ from agentkit.graphs.agent import build_agent
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.knowledge import scoped
 from agentkit.graphs.nodes import Retrieve
-from agentkit.graphs.routing import AgentCard, LLMRouting, Routing, RoutingStrategy, SemanticRouting
+from agentkit.graphs.routing import (
+    AgentCard,
+    LLMRouting,
+    Routing,
+    RoutingStrategy,
+    Rule,
+    RulesRouting,
+    SemanticRouting,
+)
 from agentkit.graphs.routing.base import SUPERVISOR, listing
 from agentkit.graphs.supervisor import build_supervisor
 from agentkit.llm.budgets import Limits
@@ -82,6 +90,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         model=_model(spec.supervisor.model, SUPERVISOR, blueprint, parts),
         routing=Routing(tuple(_strategy(name, blueprint, parts) for name in spec.routing.strategy)),
         prompt=_fill(supervisor_prompt, agents=listing(cards)),
+        combine=_combine(blueprint),
         name=spec.name,
         checkpointer=parts.checkpointer,
         events=parts.events,
@@ -102,6 +111,7 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         examples=agent.examples,
         tool_iterations=agent.limits.tool_iterations,
         history_tokens=agent.limits.history_tokens,
+        timeout=agent.limits.timeout,
         limits=_limits(agent.limits),
         home=parts.home,
     )
@@ -139,17 +149,31 @@ def _retrieve(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Ret
 
 def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStrategy:
     routing = blueprint.spec.routing
+    if name == "rules":
+        return RulesRouting([Rule(rule.when, rule.to) for rule in routing.rules])
     if name == "semantic":
         if parts.embeddings is None:
             raise ConfigurationError("Semantic routing needs an embedding model.")
         semantic = routing.semantic
         own = blueprint.spec.supervisor.examples
         return SemanticRouting(
-            parts.embeddings, threshold=semantic.threshold, margin=semantic.margin, own=own
+            parts.embeddings,
+            threshold=semantic.threshold,
+            margin=semantic.margin,
+            own=own,
+            parallel=routing.parallel,
         )
-    prompt = blueprint.prompts[routing.llm.prompt]
+    prompt = blueprint.prompts[routing.llm_prompt]
     model = _model(routing.llm.model or blueprint.spec.supervisor.model, SUPERVISOR, blueprint, parts)
-    return LLMRouting(model, lambda agents: _fill(prompt, agents=agents))
+    limit = str(routing.parallel)
+    return LLMRouting(
+        model, lambda agents: _fill(prompt, agents=agents, limit=limit), parallel=routing.parallel
+    )
+
+
+def _combine(blueprint: LoadedBlueprint) -> Callable[[str], str] | None:
+    ref = blueprint.spec.supervisor.combine
+    return None if ref is None else lambda answers: _fill(blueprint.prompts[ref], answers=answers)
 
 
 def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:

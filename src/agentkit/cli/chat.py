@@ -1,6 +1,7 @@
 """`agentkit chat`: one answer, or a conversation."""
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ from agentkit.errors import AgentKitError
 
 if TYPE_CHECKING:
     from agentkit.graphs.bridge import Graph
-    from agentkit.services.chat import Answer
+    from agentkit.services.chat import Answer, ChatEvent
 
 
 def chat(
@@ -68,30 +69,48 @@ async def _turn(
     from agentkit.services.chat import ChatService
 
     started = time.perf_counter()
-    first: float | None = None
     answer: Answer | None = None
+    screen = _Screen(session, started)
     turn = ChatService(graph).stream(message, thread_id=thread_id, context=RunContext(user=user))
     async for event in turn:
         if event.type == "done":
             answer = event.data
-        if quiet:
-            continue
-        if event.type == "route":
-            session.display.stop()
-            who = ", ".join(event.data["agents"]) or "supervisor"
-            out.print(f"[dim]route[/]  [bold]{who}[/] [dim]{event.data['method']}: {event.data['reason']}[/]")
-        elif event.type == "token":
-            if first is None:
-                session.display.stop()
-                first = time.perf_counter() - started
-            out.print(event.data, end="", markup=False)
-        elif event.type == "tool_call":
-            out.print(f"[dim]tool   {event.data.name} {event.data.args}[/]")
+        if not quiet:
+            screen.show(event)
     if answer is None:
         raise typer.Exit(FAILED)
     if not quiet:
-        _footer(answer, time.perf_counter() - started, first)
+        _footer(answer, time.perf_counter() - started, screen.first)
     return answer
+
+
+@dataclass(slots=True)
+class _Screen:
+    """What one turn prints; `first` is the seconds to the first word, `in_line` where the cursor is."""
+
+    session: Session
+    started: float
+    first: float | None = None
+    in_line: bool = False
+
+    def show(self, event: "ChatEvent") -> None:
+        """Print one event."""
+        if event.type == "route":
+            self.session.display.stop()
+            who = ", ".join(event.data["agents"]) or "supervisor"
+            out.print(f"[dim]route[/]  [bold]{who}[/] ", end="")
+            out.print(f"{event.data['method']}: {event.data['reason']}", style="dim", markup=False)
+        elif event.type == "token":
+            if self.first is None:
+                self.session.display.stop()
+                self.first = time.perf_counter() - self.started
+            out.print(event.data, end="", markup=False)
+            self.in_line = not event.data.endswith("\n")
+        elif event.type == "tool_call":
+            if self.in_line:  # one agent's call, while another speaks
+                out.print()
+                self.in_line = False
+            out.print(f"tool   {event.data.name} {event.data.args}", style="dim", markup=False)
 
 
 def _footer(answer: "Answer", seconds: float, first: float | None) -> None:

@@ -48,6 +48,7 @@ async def _examine(session: Session) -> list[Finding]:
         Finding("data", ok=True, detail=str(kit.settings.data_dir)),
     ]
     findings.append(await _database(session))
+    findings += await _redis(session)
     findings += _weights(session)
     for name, health in (await kit.gateway.health()).items():
         findings.append(_split(f"model {name}", health.ok, health.detail))
@@ -76,6 +77,16 @@ async def _database(session: Session) -> Finding:
         ok=True,
         detail=f"PostgreSQL {versions.get('server')}, pgvector {versions.get('vector')} at {url}",
     )
+
+
+async def _redis(session: Session) -> list[Finding]:
+    url = session.kit.settings.redis_url
+    if url is None:
+        return []
+    from agentkit.llm.resilience.redis_circuits import redis_health
+
+    health = await redis_health(url.get_secret_value())
+    return [_split("redis", health.ok, health.detail)]
 
 
 def _weights(session: Session) -> list[Finding]:

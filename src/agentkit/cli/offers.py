@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from agentkit.errors import AgentKitError
 
@@ -163,10 +163,10 @@ async def _bounded(answer: Awaitable[T]) -> T | Exception:
 
 
 def _address(provider: "LLMProvider") -> str:
-    configured: Any = provider.config.options.get("base_url") or getattr(
-        provider.context, f"{provider.name}_base_url", None
-    )
-    return str(configured or provider.config.use or "").rstrip("/")
+    from agentkit.llm.providers._http import shown
+    from agentkit.llm.resilience.gate import address
+
+    return shown(address(provider.name, provider.config, provider.context)[1])
 
 
 def _split(error: Exception) -> tuple[str, str]:

@@ -31,6 +31,7 @@ def build_agent(
     examples: Sequence[str] = (),
     tool_iterations: int = TOOL_ITERATIONS,
     history_tokens: int = HISTORY_TOKENS,
+    timeout: float | None = None,
     limits: Limits = NO_LIMITS,
     home: asyncio.AbstractEventLoop | None = None,
 ) -> Graph:
@@ -50,6 +51,7 @@ def build_agent(
         tool_iterations: Most rounds of tool calls in one turn; at the limit the turn ends
             with a message that says so.
         history_tokens: Most tokens of earlier messages a supervisor passes on to it.
+        timeout: Most seconds a supervisor waits for its answer; None: as long as it takes.
         limits: What the model calls of one turn may spend together; the call that no longer
             fits raises `BudgetExceededError` instead of being made.
         home: Event loop the retriever's connections belong to; see `Graph`.
@@ -72,5 +74,5 @@ def build_agent(
         context_schema=RunContext,
         name=name,
     )
-    about = AgentCard(name, description, tuple(examples), history_tokens)
+    about = AgentCard(name, description, tuple(examples), history_tokens, timeout)
     return Graph.adopt(graph, home=home, about=about, limits=limits)

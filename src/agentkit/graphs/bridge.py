@@ -14,6 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
 
 from agentkit import portal
+from agentkit.graphs import failures
 from agentkit.graphs.routing.base import AgentCard
 from agentkit.llm.budgets import Limits, limited
 
@@ -30,11 +31,13 @@ class Graph(AnyGraph):
             without checkpointer and retriever does.
         about: What a supervisor knows of it; None for a graph that is no agent.
         limits: What the model calls of one run may spend together.
+        team: Whether it is several agents, of which one may fail without the others.
     """
 
     home: asyncio.AbstractEventLoop | None
     about: AgentCard | None
     limits: Limits
+    team: bool
 
     @classmethod
     def adopt(
@@ -44,6 +47,7 @@ class Graph(AnyGraph):
         home: asyncio.AbstractEventLoop | None = None,
         about: AgentCard | None = None,
         limits: Limits = NO_LIMITS,
+        team: bool = False,
     ) -> Self:
         """Return `graph` as a `Graph`; LangGraph's builders only compile to its own class."""
         adopted = cls.__new__(cls)
@@ -51,6 +55,7 @@ class Graph(AnyGraph):
         adopted.home = home
         adopted.about = about
         adopted.limits = limits
+        adopted.team = team
         return adopted
 
     def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -87,4 +92,6 @@ class Graph(AnyGraph):
     ) -> Callable[[], AsyncIterator[Any]]:
         if self.limits:
             config = limited(config, self.limits, of=f"a run of {self.name}")
+        if self.team:
+            config = failures.collecting(config)
         return cast("Callable[[], AsyncIterator[Any]]", partial(super().astream, input, config, **kwargs))

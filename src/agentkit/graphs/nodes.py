@@ -47,10 +47,7 @@ class KnowledgeMiddleware(AgentMiddleware[KnowledgeState, RunContext, Any]):
     def __init__(self, retrieve: Retrieve, prompt: Callable[[str], str]) -> None:
         super().__init__()
         self._retrieve = retrieve
-        self._prompt = prompt
-        self._fence = re.compile(
-            "|".join(re.escape(tag) for tag in _fence_tags(prompt(""))) or r"(?!)", re.IGNORECASE
-        )
+        self._prompt = fenced(prompt)
 
     @property
     def name(self) -> str:
@@ -75,20 +72,10 @@ class KnowledgeMiddleware(AgentMiddleware[KnowledgeState, RunContext, Any]):
         return await handler(request.override(messages=self._with_sources(request.messages, sources)))
 
     def _with_sources(self, messages: Sequence[AnyMessage], sources: Sequence[Source]) -> list[AnyMessage]:
-        index = _last_question(messages)
-        if index is None:
-            return list(messages)
         passages = "\n\n".join(
             f"[{source['index']}] {_place(source)}\n{source['text']}" for source in sources
         )
-        block = self._prompt(self._fence.sub(lambda tag: tag.group().replace("<", "&lt;"), passages))
-        question = messages[index]
-        content = question.content
-        parts: str | list[Any]
-        parts = (
-            f"{block}\n{content}" if isinstance(content, str) else [{"type": "text", "text": block}, *content]
-        )
-        return [*messages[:index], HumanMessage(parts, id=question.id), *messages[index + 1 :]]
+        return above_question(messages, self._prompt(passages))
 
 
 def recent(messages: Sequence[AnyMessage], max_tokens: int) -> list[AnyMessage]:
@@ -111,6 +98,24 @@ def recent(messages: Sequence[AnyMessage], max_tokens: int) -> list[AnyMessage]:
         start_on="human",
     )
     return [*cast("list[AnyMessage]", earlier), *messages[index:]]
+
+
+def fenced(prompt: Callable[[str], str]) -> Callable[[str], str]:
+    """Return `prompt` with its argument defused: nothing in it closes the prompt's own tags."""
+    tags = re.compile("|".join(re.escape(tag) for tag in _fence_tags(prompt(""))) or r"(?!)", re.IGNORECASE)
+    return lambda text: prompt(tags.sub(lambda tag: tag.group().replace("<", "&lt;"), text))
+
+
+def above_question(messages: Sequence[AnyMessage], block: str) -> list[AnyMessage]:
+    """Return the messages with `block` put above the newest question, in the same message."""
+    index = _last_question(messages)
+    if index is None:
+        return list(messages)
+    question = messages[index]
+    content = question.content
+    parts: str | list[Any]
+    parts = f"{block}\n{content}" if isinstance(content, str) else [{"type": "text", "text": block}, *content]
+    return [*messages[:index], HumanMessage(parts, id=question.id), *messages[index + 1 :]]
 
 
 def _last_question(messages: Sequence[AnyMessage]) -> int | None:

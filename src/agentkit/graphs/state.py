@@ -7,14 +7,17 @@ from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
-RouteMethod = Literal["semantic", "llm", "direct"]
+RouteMethod = Literal["rules", "semantic", "llm", "direct"]
+
+PartStatus = Literal["answered", "failed", "timeout"]
 
 
 class RouteDecision(TypedDict):
     """Who answers, and why.
 
     Attributes:
-        agents: Chosen agents in order; empty when the supervisor answers itself.
+        agents: Chosen agents in order, which is also the order of their answers; empty when
+            the supervisor answers itself.
         method: Strategy that decided; `direct` when none chose an agent.
         scores: Score of each agent in [-1, 1], where the strategy computes one.
         reason: One sentence a person can read.
@@ -56,21 +59,53 @@ class Source(TypedDict):
     text: str
 
 
+class AgentPart(TypedDict):
+    """What one of several agents contributed to a turn.
+
+    Attributes:
+        agent: Who.
+        status: How it ended.
+        text: Its answer; once joined, with `[n]` numbered as in the state's `sources`. Where
+            it has none, the sentence the user reads instead.
+        error: Class name of the error that ended it, or an empty string. Its text is in the
+            log only: it may name things users should not see.
+        model: Model that answered, or an empty string.
+        sources: What it found, until the parts are joined; empty then.
+    """
+
+    agent: str
+    status: PartStatus
+    text: str
+    error: str
+    model: str
+    sources: list[Source]
+
+
 class SupervisorState(TypedDict):
     """State of a supervisor graph; `messages` is the conversation the user sees.
 
     Attributes:
         messages: User messages and final answers; an agent's tool calls stay inside the agent.
         route: Decision for the last user message.
-        sources: Passages found for the last user message.
+        sources: Passages found for the last user message, each with a number of its own.
+        parts: What each agent contributed to the last answer, in the route's order; empty
+            when fewer than two were asked.
     """
 
     messages: Annotated[list[AnyMessage], add_messages]
     route: NotRequired[RouteDecision]
     sources: NotRequired[Annotated[list[Source], operator.add]]
+    parts: NotRequired[Annotated[list[AgentPart], operator.add]]
 
 
 class AgentInput(TypedDict):
-    """What the supervisor sends to one agent."""
+    """What the supervisor sends to one agent.
+
+    Attributes:
+        messages: The conversation so far.
+        alone: Whether it is the only one asked, so that its answer is the answer and its
+            failure the run's.
+    """
 
     messages: list[AnyMessage]
+    alone: bool

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from agentkit.errors import AgentKitError, ConfigurationError, UnknownNameError
@@ -18,6 +19,8 @@ from agentkit.llm.pricing import PricedProvider
 from agentkit.llm.providers import PROVIDERS
 from agentkit.llm.resilience import CircuitBreaker, FallbackProvider, resilient_link
 from agentkit.llm.resilience.breaker import State
+from agentkit.llm.resilience.gate import Gates, address
+from agentkit.llm.resilience.shared import SharedCircuit, SharedCircuits, circuit_name
 from agentkit.llm.translate import TranslatingProvider
 from agentkit.registry import Registry
 from agentkit.weights import Progress, WeightsStore
@@ -37,6 +40,7 @@ class LLMGateway:
         providers: Known providers; by default the built-in ones and installed plug-ins.
         cache: Where models with a `cache` keep their answers: any LangChain cache that keeps
             messages, or what opens one at first use. Closing it is up to whoever made it.
+        circuits: Where breakers are shared with other replicas, or None; closed with the gateway.
         **access: Further fields of `ProviderContext`: keys and addresses of named providers.
     """
 
@@ -50,6 +54,7 @@ class LLMGateway:
         progress: Progress | None = None,
         providers: Registry[type[LLMProvider]] = PROVIDERS,
         cache: CacheSource | None = None,
+        circuits: SharedCircuits | None = None,
         **access: Any,
     ) -> None:
         self.models = dict(models)
@@ -58,6 +63,11 @@ class LLMGateway:
         self._providers = providers
         self._answers = None if cache is None else AnswerCache(cache)
         self._breakers: dict[tuple[object, ...], CircuitBreaker] = {}
+        self._circuits = circuits
+        self._gates = Gates(self._context)
+        for config in self.models.values():
+            for link in (config, *config.fallbacks):
+                self._gates.add(link)
         self._made: list[tuple[LLMConfig, GatewayChatModel]] = []
         self._links: list[tuple[LLMConfig, LLMProvider]] = []
         self._lock = threading.RLock()
@@ -137,8 +147,12 @@ class LLMGateway:
         """Close every provider; the embedded model leaves memory."""
         with self._lock:
             links, self._links, self._made = self._links, [], []
-        for _, link in links:
-            await link.aclose()
+        try:
+            for _, link in links:
+                await link.aclose()
+        finally:
+            if self._circuits is not None:
+                await self._circuits.aclose()
 
     def _config(self, model: str | LLMConfig) -> LLMConfig:
         if isinstance(model, LLMConfig):
@@ -176,19 +190,33 @@ class LLMGateway:
 
     def _new_link(self, config: LLMConfig) -> LLMProvider:
         provider = self._provider(config)
-        key = (config.provider, config.use, config.model, config.options.get("base_url"))
+        key = (config.use, config.model, address(config.provider, config, self._context))
+        name = circuit_name(config, self._context) if self._circuits is not None else None
+        shared = SharedCircuit(self._circuits, name) if self._circuits and name else None
         if key not in self._breakers:
-            self._breakers[key] = self._breaker(provider)
-        priced = PricedProvider(provider)
-        return resilient_link(priced, self._breakers[key], self._events, TranslatingProvider)
+            self._breakers[key] = self._breaker(provider, shared)
+        self._gates.add(config)
+        return resilient_link(
+            PricedProvider(provider),
+            self._breakers[key],
+            self._events,
+            translate=TranslatingProvider,
+            gates=self._gates,
+            shared=shared,
+        )
 
-    def _breaker(self, provider: LLMProvider) -> CircuitBreaker:
+    def _breaker(self, provider: LLMProvider, shared: SharedCircuit | None) -> CircuitBreaker:
         policy = provider.config.breaker
 
         def changed(state: State) -> None:
             self._events.emit(CircuitChanged(provider.name, provider.model, state))
 
-        return CircuitBreaker(failures=policy.failures, open_for=policy.open_for, on_change=changed)
+        return CircuitBreaker(
+            failures=policy.failures,
+            open_for=policy.open_for,
+            on_change=changed,
+            announce=partial(shared.circuits.announce, shared.name) if shared else None,
+        )
 
     def _provider(self, config: LLMConfig) -> LLMProvider:
         if config.provider == "auto":

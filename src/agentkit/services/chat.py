@@ -10,7 +10,8 @@ from langchain_core.runnables import RunnableConfig
 
 from agentkit.context import RunContext
 from agentkit.graphs.bridge import Graph
-from agentkit.graphs.state import RouteDecision, Source
+from agentkit.graphs.state import AgentPart, RouteDecision, Source
+from agentkit.services.several import Several
 from agentkit.services.usage import Usage, UsageCounter
 
 
@@ -50,11 +51,12 @@ class ChatEvent:
 
     Attributes:
         type: `route` (data: RouteDecision), `sources` (list of Source), `token` (str),
-            `tool_call` and `tool_result` (ToolCallRecord), `usage` (Usage), `done` (Answer).
+            `tool_call` and `tool_result` (ToolCallRecord), `part` (AgentPart, when one of
+            several agents is done), `usage` (Usage), `done` (Answer).
         data: As listed for the type.
     """
 
-    type: Literal["route", "sources", "token", "tool_call", "tool_result", "usage", "done"]
+    type: Literal["route", "sources", "token", "tool_call", "tool_result", "part", "usage", "done"]
     data: Any
 
 
@@ -69,6 +71,7 @@ class _Turn:
     tool_calls: dict[str, ToolCallRecord] = field(default_factory=dict[str, ToolCallRecord])
     answers: list[str] = field(default_factory=list[str])
     models: list[str] = field(default_factory=list[str])
+    several: Several | None = None
 
 
 class ChatService:
@@ -103,7 +106,8 @@ class ChatService:
             context: Who asks; None for the anonymous default.
 
         Raises:
-            ProviderError: The model failed.
+            ProviderError: The model failed; where several agents were asked, those of all.
+            AgentTimeoutError: The agent took too long; likewise.
             DatabaseError: The store or the checkpointer failed.
         """
         context = context or RunContext()
@@ -136,7 +140,7 @@ class ChatService:
             sources=turn.sources,
             tool_calls=list(turn.tool_calls.values()),
             usage=usage,
-            model=", ".join(dict.fromkeys(turn.models)),
+            model=", ".join(dict.fromkeys(model for model in turn.models if model)),
         )
         yield ChatEvent("done", answer)
 
@@ -145,30 +149,58 @@ def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> li
     """Note one part of the graph's stream, and say it in our words."""
     if mode == "messages":
         message = cast("BaseMessage", part[0])
-        if isinstance(message, (AIMessage, AIMessageChunk)) and message.text:
-            return [ChatEvent("token", message.text)]
-        return []
+        if not isinstance(message, (AIMessage, AIMessageChunk)) or not message.text:
+            return []
+        said = turn.several.token(_node(namespace), message.text) if turn.several else message.text
+        return [ChatEvent("token", said)] if said else []
     if mode == "custom":
         return _announced(turn, cast("dict[str, Any]", part))
     events: list[ChatEvent] = []
-    for update in cast("dict[str, dict[str, Any] | None]", part).values():
-        for message in cast("list[BaseMessage]", (update or {}).get("messages") or []):
+    for update in cast("dict[str, Any]", part).values():
+        if not isinstance(update, dict):  # nothing, or an interrupt
+            continue
+        changed = cast("dict[str, Any]", update)
+        for message in cast("list[BaseMessage]", changed.get("messages") or []):
             if namespace:
                 events += _tool_events(turn, message)
             elif isinstance(message, AIMessage):
                 turn.answers.append(message.text)
                 turn.models.append(str(message.response_metadata.get("model_name", "")))
+        if turn.several and not namespace:
+            events += _part_events(turn, turn.several, changed)
     return events
 
 
 def _announced(turn: _Turn, part: dict[str, Any]) -> list[ChatEvent]:
     if part.get("type") == "route":
         turn.route = part["route"]
+        if len(turn.route["agents"]) > 1:
+            turn.several = Several(turn.route["agents"], combined=part["combined"])
         return [ChatEvent("route", turn.route)]
-    if part.get("type") == "sources":
+    if part.get("type") == "sources" and turn.several is None:  # of several, their numbers come later
         turn.sources += part["sources"]
         return [ChatEvent("sources", part["sources"])]
     return []
+
+
+def _part_events(turn: _Turn, several: Several, update: dict[str, Any]) -> list[ChatEvent]:
+    """What there is to say of several agents: some are done, or all are and their answer is made."""
+    events: list[ChatEvent] = []
+    if isinstance(update.get("parts"), list):
+        done = cast("list[AgentPart]", update["parts"])
+        events += [ChatEvent("part", part) for part in done]
+        for sources, words in several.finished(done):
+            events += [ChatEvent("sources", sources)] if sources else []
+            events += [ChatEvent("token", words)] if words else []
+        turn.sources = several.sources
+        turn.models = several.models
+    elif turn.answers and (rest := several.rest(turn.answers[-1])):
+        events.append(ChatEvent("token", rest))
+    return events
+
+
+def _node(namespace: tuple[str, ...]) -> str:
+    return namespace[0].partition(":")[0] if namespace else ""
 
 
 def _tool_events(turn: _Turn, message: BaseMessage) -> list[ChatEvent]:

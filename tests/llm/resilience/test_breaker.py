@@ -1,54 +1,19 @@
-"""The breaker, rule by rule, against a reference model, and under threads."""
+"""The breaker, rule by rule."""
 
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from agentkit.errors import CircuitOpenError, ConfigurationError, ProviderError, ScriptError
 from agentkit.llm.resilience.breaker import CircuitBreaker, State, Ticket, is_provider_failure
 
-
-@dataclass
-class World:
-    """The time and the dice a breaker sees, and what it said."""
-
-    now: float = 100.0
-    dice: float = 0.0
-    changes: list[State] = field(default_factory=list)
-
-    def breaker(self, **options: Any) -> CircuitBreaker:
-        return CircuitBreaker(
-            clock=lambda: self.now,
-            random=lambda: self.dice,
-            on_change=self.changes.append,
-            **{"failures": 2, "open_for": 8.0, "jitter": 0.25, **options},
-        )
+from .breaker_world import World, admitted, trip
 
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-def admitted(breaker: CircuitBreaker, *, force: bool = False) -> Ticket:
-    ticket = breaker.admit(force=force)
-    assert ticket is not None
-    return ticket
-
-
-def trip(breaker: CircuitBreaker, times: int = 2) -> None:
-    for _ in range(times):
-        breaker.failed(admitted(breaker))
-    assert breaker.state == "open"
 
 
 def test_a_closed_breaker_admits_any_number_of_calls(world: World) -> None:
@@ -279,6 +244,52 @@ def test_a_failing_on_change_is_logged_and_loses_no_ticket(
     assert "no sink for half_open" in caplog.text
 
 
+def test_it_announces_what_it_found_out_and_not_what_it_heard(world: World) -> None:
+    breaker = world.breaker()
+    breaker.open_elsewhere(4.0)
+    assert (breaker.state, breaker.retry_in, breaker.admit()) == ("open", 4.0, None)
+    breaker.close_elsewhere()
+    breaker.close_elsewhere()
+    assert world.changes == ["open", "closed"]
+    assert world.told == []
+
+    trip(breaker)
+    world.now += 8
+    breaker.failed(admitted(breaker))
+    breaker.succeeded(admitted(breaker, force=True))
+
+    assert world.told == [8.0, 8.0, None]
+
+
+def test_what_others_say_never_shortens_a_period_nor_exceeds_the_longest(world: World) -> None:
+    breaker = world.breaker()
+    trip(breaker)
+    breaker.open_elsewhere(1.0)
+    assert breaker.retry_in == 8.0
+    breaker.open_elsewhere(1e9)
+    assert breaker.retry_in == 10.0
+    assert world.changes == ["open"]
+
+
+@pytest.mark.parametrize("late", [CircuitBreaker.succeeded, CircuitBreaker.failed, CircuitBreaker.released])
+def test_a_probe_is_old_news_once_others_have_decided(
+    world: World, late: Callable[[CircuitBreaker, Ticket], None]
+) -> None:
+    breaker = world.breaker(failures=1)
+    trip(breaker, 1)
+    probe = admitted(breaker, force=True)
+    breaker.open_elsewhere(8.0)
+    world.now += 20
+    assert breaker.admit() is None  # one probe at a time, though this one has no say any more
+    late(breaker, probe)
+    assert breaker.state == "open"
+
+    probe = admitted(breaker)
+    breaker.close_elsewhere()
+    late(breaker, probe)
+    assert breaker.state == "closed"
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -324,198 +335,3 @@ def test_what_speaks_against_the_provider(status: int | None, is_retryable: bool
 def test_our_own_errors_do_not_speak_against_the_provider() -> None:
     assert not is_provider_failure(ScriptError("no step"))
     assert not is_provider_failure(CircuitOpenError("left alone", provider="openai", retry_in=1.0))
-
-
-@dataclass
-class Reference:
-    """The breaker as a set of the calls that still have a say: no generations, no flags."""
-
-    failures: int
-    open_for: float
-    jitter: float
-    state: State = "closed"
-    until: float = 0.0
-    row: int = 0
-    heard: set[int] = field(default_factory=set)
-    changes: list[State] = field(default_factory=list)
-
-    def go(self, state: State) -> None:
-        self.state = state
-        self.changes.append(state)
-
-    def admits(self, now: float, *, force: bool) -> bool:
-        if self.state == "open" and (now >= self.until or force):
-            self.go("half_open")
-            return True
-        return self.state == "closed" or (self.state == "half_open" and not self.heard)
-
-    def ended(self, call: int, outcome: str, now: float, dice: float) -> None:
-        if call not in self.heard:
-            return
-        self.heard.remove(call)
-        if outcome == "succeeded":
-            self.row = 0
-            if self.state == "half_open":
-                self.go("closed")
-        elif outcome == "failed":
-            self.row += 1
-            if self.state == "half_open" or self.row == self.failures:
-                self.row = 0
-                self.heard.clear()
-                self.until = now + self.open_for * (1 + self.jitter * dice)
-                self.go("open")
-
-
-class BreakerMachine(RuleBasedStateMachine):
-    """Any interleaving of calls, outcomes (late and repeated ones too) and clock steps.
-
-    All numbers are binary fractions, so that sums of times are exact.
-    """
-
-    calls: Bundle[int] = Bundle("calls")
-
-    @initialize(
-        failures=st.integers(1, 4),
-        open_for=st.sampled_from([1.0, 8.0, 30.0]),
-        jitter=st.sampled_from([0.0, 0.25, 1.0]),
-    )
-    def build(self, failures: int, open_for: float, jitter: float) -> None:
-        self.world = World()
-        self.breaker = self.world.breaker(failures=failures, open_for=open_for, jitter=jitter)
-        self.reference = Reference(failures, open_for, jitter)
-        self.tickets: list[Ticket] = []
-        self.probing: set[int] = set()  # probes whose outcome nobody has reported yet
-
-    @rule(target=calls, force=st.booleans())
-    def admit(self, force: bool) -> int:
-        return self.call(force=force)
-
-    def call(self, *, force: bool) -> int:
-        """Ask for a ticket and return its number, or -1."""
-        expected = self.reference.admits(self.world.now, force=force)
-        ticket = self.breaker.admit(force=force)
-        assert (ticket is not None) == expected
-        if ticket is None:
-            return -1
-        self.tickets.append(ticket)
-        number = len(self.tickets) - 1
-        self.reference.heard.add(number)
-        if self.breaker.state == "half_open":
-            self.probing.add(number)
-        return number
-
-    @rule(call=calls, outcome=st.sampled_from(["succeeded", "failed", "released"]))
-    def end(self, call: int, outcome: str) -> None:
-        if call < 0:
-            return
-        before, late = self.breaker.state, call not in self.reference.heard
-        self.reference.ended(call, outcome, self.world.now, self.world.dice)
-        getattr(self.breaker, outcome)(self.tickets[call])
-        self.probing.discard(call)
-        if late or outcome == "released":
-            assert self.breaker.state == before
-
-    @rule(call=calls, status=st.none() | st.integers(400, 599), is_retryable=st.booleans())
-    def end_with_an_error(self, call: int, status: int | None, is_retryable: bool) -> None:
-        opened = self.world.changes.count("open")
-        error = ProviderError("no", provider="p", status=status, is_retryable=is_retryable)
-        self.end(call, "failed" if is_provider_failure(error) else "released")
-        if status is not None and 400 <= status < 500 and status not in (408, 429):
-            assert self.world.changes.count("open") == opened
-
-    @rule(quarters=st.integers(0, 160))
-    def step(self, quarters: int) -> None:
-        self.world.now += quarters / 4
-
-    @rule(eighths=st.integers(0, 8))
-    def roll(self, eighths: int) -> None:
-        self.world.dice = eighths / 8
-
-    @rule(target=calls)
-    def wait_out_the_longest_period(self) -> int:
-        self.world.now += self.reference.open_for * (1 + self.reference.jitter)
-        free = self.breaker.state != "closed" and not self.probing
-        call = self.call(force=False)
-        if free:
-            assert call >= 0
-            assert self.breaker.admit() is None
-            assert self.breaker.admit(force=True) is None
-        return call
-
-    @invariant()
-    def never_two_probes(self) -> None:
-        assert len(self.probing) <= 1
-
-    @invariant()
-    def as_the_reference(self) -> None:
-        assert self.breaker.state == self.reference.state
-        assert self.world.changes == self.reference.changes
-        waiting = self.reference.until - self.world.now if self.reference.state == "open" else 0
-        assert self.breaker.retry_in == max(0, waiting)
-
-
-BreakerMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
-TestBreakerMachine = BreakerMachine.TestCase
-
-
-@pytest.fixture
-def eager_switching() -> Iterator[None]:
-    """Threads take turns as often as the interpreter lets them."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-THREADS = 50
-
-
-@pytest.mark.usefixtures("eager_switching")
-@pytest.mark.parametrize("start", ["period over", "probe released"])
-def test_of_fifty_threads_at_once_one_probes(start: str) -> None:
-    now = 0.0
-
-    def clock() -> float:
-        time.sleep(0)  # another thread's turn, in the middle of admit()
-        return now
-
-    breaker = CircuitBreaker(failures=1, open_for=1.0, clock=clock)
-    barrier = threading.Barrier(THREADS)
-
-    def ask(_: int) -> Ticket | None:
-        barrier.wait()
-        return breaker.admit()
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        for _ in range(20):
-            trip(breaker, 1)
-            now += 2
-            if start == "probe released":
-                breaker.released(admitted(breaker))
-            probes = [ticket for ticket in pool.map(ask, range(THREADS)) if ticket is not None]
-            assert len(probes) == 1
-            breaker.succeeded(probes[0])
-            assert breaker.state == "closed"
-
-
-@pytest.mark.usefixtures("eager_switching")
-def test_under_any_load_changes_are_told_in_order_and_probes_are_alone() -> None:
-    changes: list[State] = []
-    breaker = CircuitBreaker(failures=3, open_for=1e-5, on_change=changes.append)
-    barrier = threading.Barrier(8)
-    outcomes = (breaker.failed, breaker.failed, breaker.failed, breaker.succeeded, breaker.released)
-
-    def use(seed: int) -> None:
-        barrier.wait()
-        for number in range(500):
-            ticket = breaker.admit(force=number % 7 == 0)
-            if ticket is not None:
-                outcomes[(number + seed) % len(outcomes)](ticket)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(use, range(8)))
-
-    allowed = {("closed", "open"), ("open", "half_open"), ("half_open", "open"), ("half_open", "closed")}
-    assert set(zip(["closed", *changes], changes, strict=False)) <= allowed
-    assert changes[-1] == breaker.state
-    breaker.succeeded(admitted(breaker, force=True))  # nobody's place is still taken

@@ -74,6 +74,7 @@ class AnthropicWire:
     closing = tuple(end())
     alive = PING
     broken = "event: content_block_delta\ndata: {broken\n\n"
+    nonsense = "event: content_block_delta\ndata: 5\n\n"
     error = error_body("overloaded_error", "engine died")
     error_status = 529
 

@@ -29,6 +29,7 @@ class OllamaWire:
     closing = (done(prompt_eval_count=9, eval_count=4),)
     alive = say("")  # Ollama sends no comments: a chunk without content is as near as it comes
     broken = "{broken\n"
+    nonsense = "5\n"
     error: Mapping[str, Any] = {"error": "engine died"}
     error_status = None
 

@@ -55,6 +55,7 @@ class OpenAIWire:
     closing = (event("stop"), USAGE, DONE)
     alive = ": ping\n\n"  # a comment, as the specification of server-sent events has them
     broken = "data: {broken\n\n"
+    nonsense = "data: 5\n\n"
     error: Mapping[str, Any] = {"error": {"message": "engine died", "type": "server_error"}}
     error_status = 500
 
@@ -94,3 +95,11 @@ class OpenAIWire:
 
     def unknown(self, request: dict[str, Any], models: Sequence[str]) -> None:
         """Scripts say so themselves."""
+
+
+class VLLMWire(OpenAIWire):
+    """vLLM's and llama.cpp's servers: the same, but an error carries its status as a number."""
+
+    error: Mapping[str, Any] = {
+        "error": {"message": "engine died", "type": "InternalServerError", "code": 500}
+    }

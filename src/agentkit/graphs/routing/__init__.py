@@ -2,6 +2,15 @@
 
 from agentkit.graphs.routing.base import AgentCard, Routing, RoutingStrategy
 from agentkit.graphs.routing.llm import LLMRouting
+from agentkit.graphs.routing.rules import Rule, RulesRouting
 from agentkit.graphs.routing.semantic import SemanticRouting
 
-__all__ = ["AgentCard", "LLMRouting", "Routing", "RoutingStrategy", "SemanticRouting"]
+__all__ = [
+    "AgentCard",
+    "LLMRouting",
+    "Routing",
+    "RoutingStrategy",
+    "Rule",
+    "RulesRouting",
+    "SemanticRouting",
+]

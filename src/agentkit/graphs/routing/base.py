@@ -1,17 +1,25 @@
 """The interface of a routing strategy, and the cascade that tries several."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from langchain_core.messages import AnyMessage
 
+from agentkit.context import RunContext
+from agentkit.errors import EmbeddingError, ProviderError, ScriptError
 from agentkit.graphs.state import RouteDecision
+
+logger = logging.getLogger(__name__)
 
 SUPERVISOR = "supervisor"
 """The supervisor's name, as a node and among the scores of a route."""
 
 HISTORY_TOKENS = 2000
+
+ANYONE = RunContext(request_id="")
+"""Who asks, where nobody said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +31,28 @@ class AgentCard:
         description: What it answers.
         examples: Questions it should get.
         history_tokens: Most tokens of earlier messages it is given.
+        timeout: Most seconds a supervisor waits for its answer, or None.
     """
 
     name: str
     description: str = ""
     examples: tuple[str, ...] = ()
     history_tokens: int = HISTORY_TOKENS
+    timeout: float | None = None
 
 
 class RoutingStrategy(Protocol):
     """Decides who answers, or passes by returning None."""
 
     async def decide(
-        self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard]
+        self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard], context: RunContext = ANYONE
     ) -> RouteDecision | None:
         """Return a decision for the last user message, or None to let the next strategy try.
 
         Args:
             messages: The conversation, oldest first; the last is the user's.
             agents: The candidates, always in the same order.
+            context: Who asks.
         """
         ...
 
@@ -50,18 +61,39 @@ class RoutingStrategy(Protocol):
 class Routing:
     """A cascade of strategies; when none decides, the supervisor answers itself.
 
+    A strategy whose model fails passes to the next one.
+
     Attributes:
         strategies: Tried in order, so the cheap ones come first.
     """
 
     strategies: tuple[RoutingStrategy, ...] = field(default_factory=tuple)
 
-    async def decide(self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard]) -> RouteDecision:
-        """Return the first decision any strategy makes."""
+    async def decide(
+        self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard], context: RunContext = ANYONE
+    ) -> RouteDecision:
+        """Return the first decision any strategy makes.
+
+        Raises:
+            ProviderError: No strategy decided, and the last one could not ask its model. The
+                supervisor does not answer then: it would send away who should have been helped.
+            EmbeddingError: Likewise, of an embedding model.
+        """
+        failure: ProviderError | EmbeddingError | None = None
         for strategy in self.strategies:
-            decision = await strategy.decide(messages, agents)
+            try:
+                decision = await strategy.decide(messages, agents, context)
+            except ScriptError:  # a test's own mistake
+                raise
+            except (ProviderError, EmbeddingError) as error:
+                logger.warning("%s could not decide: %s", type(strategy).__name__, error)
+                failure = error
+                continue
             if decision is not None:
                 return decision
+            failure = None
+        if failure is not None:
+            raise failure
         return RouteDecision(agents=[], method="direct", scores={}, reason="No strategy chose an agent.")
 
 

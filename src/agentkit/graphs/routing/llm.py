@@ -9,8 +9,9 @@ from langchain_core.messages import AnyMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
 
+from agentkit.context import RunContext
 from agentkit.errors import ScriptError, StructuredOutputError
-from agentkit.graphs.routing.base import AgentCard, listing
+from agentkit.graphs.routing.base import ANYONE, AgentCard, listing
 from agentkit.graphs.state import RouteDecision
 
 logger = logging.getLogger(__name__)
@@ -26,28 +27,37 @@ RECENT = 5
 
 
 class LLMRouting:
-    """Asks a model for one agent by name, constrained to the names there are.
+    """Asks a model for agents by name, constrained to the names there are.
 
     A reply that names no agent is asked for once more; then the supervisor answers itself.
+    With `parallel` 1 the answer's schema is one name, which small models manage best.
 
     Args:
         model: Any chat model with structured output.
         prompt: Renders the instruction from the list of agents, one `- name: description` a line.
+        parallel: Most agents the model may choose.
     """
 
-    def __init__(self, model: BaseChatModel, prompt: Callable[[str], str]) -> None:
+    def __init__(self, model: BaseChatModel, prompt: Callable[[str], str], *, parallel: int = 1) -> None:
         self._model = model
         self._prompt = prompt
+        self._parallel = parallel
         self._asked: dict[tuple[AgentCard, ...], tuple[SystemMessage, Any]] = {}
 
     async def decide(
-        self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard]
+        self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard], context: RunContext = ANYONE
     ) -> RouteDecision | None:
-        """Return the model's choice; `direct` when it says that no agent fits."""
+        """Return the model's choice, without agents when it says that none fits.
+
+        Raises:
+            ProviderError: The model failed.
+            BudgetExceededError: The run may not ask it any more.
+        """
+        del context
         if not agents:
             return None
         instruction, model = self._prepared(tuple(agents))
-        names = {agent.name for agent in agents}
+        names = [agent.name for agent in agents]
         for _ in range(2):
             try:
                 reply = cast("object", await model.ainvoke([instruction, *messages[-RECENT:]], _UNSEEN))
@@ -59,26 +69,41 @@ class LLMRouting:
             ) as error:  # ValueError: LangChain's and pydantic's parsers
                 logger.warning("the routing model's reply does not fit: %s", error)
                 continue
-            choice = cast("dict[str, object]", reply).get("agent") if isinstance(reply, dict) else None
-            if choice in names:
-                reason = f"the routing model chose {choice}"
-                return RouteDecision(agents=[str(choice)], method="llm", scores={}, reason=reason)
-            if choice == NOBODY:
-                reason = "the routing model found that no agent fits"
-                return RouteDecision(agents=[], method="llm", scores={}, reason=reason)
+            chosen = self._chosen(reply, names)
+            if chosen is not None:
+                found = f"chose {', '.join(chosen)}" if chosen else "found that no agent fits"
+                return RouteDecision(
+                    agents=chosen, method="llm", scores={}, reason=f"the routing model {found}"
+                )
+            logger.warning("the routing model's reply names no agent: %.200r", reply)
         return None
+
+    def _chosen(self, reply: object, names: Sequence[str]) -> list[str] | None:
+        """The agents a reply names, in its order; empty for "none", None if it is no valid reply."""
+        choice = cast("dict[str, object]", reply).get(self._key) if isinstance(reply, dict) else None
+        listed = cast("list[object]", choice) if isinstance(choice, list) else [choice]
+        if not listed or not all(name == NOBODY or name in names for name in listed):
+            return None
+        chosen = dict.fromkeys(str(name) for name in listed if name != NOBODY)
+        return list(chosen)[: self._parallel]
+
+    @property
+    def _key(self) -> str:
+        return "agent" if self._parallel == 1 else "agents"
 
     def _prepared(self, agents: tuple[AgentCard, ...]) -> tuple[SystemMessage, Any]:
         """The instruction and the constrained model for these agents; both are per graph, not per call."""
         if agents not in self._asked:
+            choice: dict[str, Any] = {"type": "string", "enum": [*(agent.name for agent in agents), NOBODY]}
+            if self._parallel > 1:
+                most = min(self._parallel, len(agents))
+                choice = {"type": "array", "items": choice, "minItems": 1, "maxItems": most}
             schema = {
                 "title": "route",
                 "description": "Who answers.",
                 "type": "object",
-                "properties": {
-                    "agent": {"type": "string", "enum": [*(agent.name for agent in agents), NOBODY]}
-                },
-                "required": ["agent"],
+                "properties": {self._key: choice},
+                "required": [self._key],
                 "additionalProperties": False,
             }
             model = self._model.with_structured_output(schema)

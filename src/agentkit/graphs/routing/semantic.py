@@ -11,25 +11,29 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AnyMessage
 from numpy.typing import NDArray
 
-from agentkit.graphs.routing.base import SUPERVISOR, AgentCard, last_user_text
+from agentkit.context import RunContext
+from agentkit.graphs.routing.base import ANYONE, SUPERVISOR, AgentCard, last_user_text
 from agentkit.graphs.state import RouteDecision
 
 Matrix = NDArray[np.float32]
 
 
 class SemanticRouting:
-    """Chooses the agent whose description or example is most similar to the message.
+    """Chooses the agents whose descriptions or examples are most similar to the message.
 
     An agent scores the highest cosine similarity of any of its texts. The best agent is
-    chosen when it reaches `threshold` and leads the next by `margin`; otherwise the
-    strategy passes. The supervisor competes with examples of its own, so that a greeting
-    is no agent's and costs no model call either.
+    chosen when it reaches `threshold` and leads the next by `margin`. When others are nearer
+    than that, all that reach `threshold` are chosen, best first, if they are at most
+    `parallel`; if they are more, the message says too little, and the strategy passes. The
+    supervisor competes with examples of its own, so that a greeting is no agent's and costs
+    no model call either; where it is near but not alone, the strategy passes as well.
 
     Args:
         embeddings: Model for questions and texts alike.
         threshold: Least similarity of the best agent, in [-1, 1].
         margin: Least lead over the second best.
         own: Messages the supervisor answers itself.
+        parallel: Most agents chosen at once.
     """
 
     def __init__(
@@ -39,18 +43,21 @@ class SemanticRouting:
         threshold: float = 0.25,
         margin: float = 0.08,
         own: Sequence[str] = (),
+        parallel: int = 1,
     ) -> None:
         self._embeddings = embeddings
         self._threshold = threshold
         self._margin = margin
         self._own = tuple(own)
+        self._parallel = parallel
         self._texts: dict[tuple[AgentCard, ...], tuple[Matrix, list[str]]] = {}
         self._embedding = asyncio.Lock()
 
     async def decide(
-        self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard]
+        self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard], context: RunContext = ANYONE
     ) -> RouteDecision | None:
-        """Return the clearly most similar agent, or None when none is clear."""
+        """Return the clearly most similar agents, or None when none is clear."""
+        del context
         question = last_user_text(messages)
         if not question.strip() or not agents:
             return None
@@ -63,15 +70,22 @@ class SemanticRouting:
         return self._choose(scores)
 
     def _choose(self, scores: dict[str, float]) -> RouteDecision | None:
-        best, *others = sorted(scores, key=lambda name: -scores[name])
-        lead = scores[best] - (scores[others[0]] if others else -1.0)
-        if scores[best] < self._threshold or lead < self._margin:
+        ranked = sorted(scores, key=lambda name: -scores[name])
+        best = scores[ranked[0]]
+        near = [ranked[0], *(name for name in ranked[1:] if best - scores[name] < self._margin)]
+        chosen = [name for name in near if scores[name] >= self._threshold]
+        alone = len(near) == 1
+        if not chosen or not (alone or self._all_at_once(near, chosen)):
             return None
-        reason = f"similarity {scores[best]:.2f} to {best}"
-        if others:
+        reason = "similarity " + ", ".join(f"{scores[name]:.2f} to {name}" for name in chosen)
+        if others := [name for name in ranked if name not in chosen]:
             reason += f", next {others[0]} {scores[others[0]]:.2f}"
-        agents = [] if best == SUPERVISOR else [best]
+        agents = [] if chosen == [SUPERVISOR] else chosen
         return RouteDecision(agents=agents, method="semantic", scores=scores, reason=reason)
+
+    def _all_at_once(self, near: Sequence[str], chosen: Sequence[str]) -> bool:
+        """Whether agents that are near each other can all be asked."""
+        return self._parallel > 1 and len(chosen) <= self._parallel and SUPERVISOR not in near
 
     async def _matrix(self, agents: tuple[AgentCard, ...]) -> tuple[Matrix, list[str]]:
         """Unit vectors of all descriptions and examples, and whose each is; embedded once."""

@@ -7,7 +7,7 @@ or on a response; botocore has dictionaries; some wrap the original, so causes a
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from agentkit.llm.providers._sdk import retry_after_seconds
+from agentkit.llm.providers._http import retry_after_seconds
 
 _STATUS_NAMES = ("status_code", "http_status", "status", "code")
 _ERRORS = range(400, 600)

@@ -7,13 +7,10 @@ mapping holds for every class of every release; the tests walk them all.
 
 import asyncio
 import importlib
-import math
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import ModuleType
 from typing import Any, ClassVar, cast
 
@@ -24,40 +21,27 @@ from pydantic import SecretStr
 from agentkit.errors import ConfigurationError, ProviderError, nearest
 from agentkit.extras import require
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec
+from agentkit.llm.providers import _sdk_errors as sdk_errors
+from agentkit.llm.providers._http import (
+    certificate_hint,
+    connect_timeout,
+    never_connected,
+    redirected,
+    retry_after,
+    retryable,
+    shown,
+    trust,
+)
 from agentkit.llm.providers._stream_end import StreamEnd
 from agentkit.llm.secrets import hide, reveal
 
-_CONNECT_SECONDS = 5.0
 _DESCRIBE_SECONDS = 10.0
 _KEPT_ALIVE = 20
 _EXCERPT = 500
 _SECRET_LENGTH = 8  # shorter ones, vLLM's EMPTY for one, are words and no secrets
-_ERRORS = range(400, 600)
 
 # Fields of the request that agentkit itself fills in; as options they would break the stream.
 _RESERVED = ("messages", "model", "n", "response_format", "stop", "stream", "stream_options", "tools")
-
-# Errors inside a stream come with status 200: their type or code says what they would have been.
-_STATUS_OF = {
-    "invalid_request_error": 400,
-    "context_length_exceeded": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "insufficient_quota": 429,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "api_error": 500,
-    "server_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
-_RETRYABLE_BELOW_500 = frozenset({408, 409, 429})
-_NOT_RETRYABLE_FROM_500 = frozenset({501, 505})
-# 429s that only money mends.
-_SPENT = frozenset({"insufficient_quota", "contract_spend_limit_reached", "enforced_spend_limit_reached"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +137,8 @@ class SDKProvider(LLMProvider):
             self._sdk.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]
         )
         # The last four are LangChain's, for messages it cannot send and answers it cannot read.
-        ours = (getattr(self._sdk, self.root_error), self._http.HTTPError, OSError, EOFError)
+        self._broken = (self._http.HTTPError, self._http.StreamError, OSError, EOFError)
+        ours = (getattr(self._sdk, self.root_error), *self._broken, self._http.InvalidURL)
         self._errors = (*ours, ValueError, LookupError, TypeError, AttributeError)
         self._connections = _Connections(self._connect)
 
@@ -206,10 +191,11 @@ class SDKProvider(LLMProvider):
     def _connect(self) -> Connection:
         # Answers take as long as the call's own timeout allows: a read timeout would be reset by
         # every keep-alive comment.
-        timeout = self._http.Timeout(None, connect=_CONNECT_SECONDS)
+        timeout = self._http.Timeout(None, connect=self.config.timeouts.connect)
         http = self._sdk.DefaultAsyncHttpxClient(
             timeout=timeout,
             limits=self._http.Limits(max_keepalive_connections=_KEPT_ALIVE),
+            verify=trust(),
             follow_redirects=False,  # nothing goes anywhere but to the address configured
             trust_env=False,
         )
@@ -238,10 +224,10 @@ class SDKProvider(LLMProvider):
             else:
                 last = end.note(await self._whole(model, asked, request))
         except self._errors as error:
-            raise self._mapped(error) from error
+            raise self._mapped(error, begun=end.begun) from error
         if end.reason is None:
             raise self.error(
-                f"{self.title} at {self._url} ended before the answer was complete.",
+                f"{self.title} at {shown(self._url)} ended before the answer was complete.",
                 is_retryable=True,
                 hint=None if end.begun else f"Nothing was said at all. Is {self._url} the address of an API?",
             )
@@ -256,48 +242,60 @@ class SDKProvider(LLMProvider):
         }
         return {name: value for name, value in chosen.items() if value is not None}
 
-    def _mapped(self, error: Exception) -> ProviderError:
-        """Say once what any exception from below means."""
-        status, words = _status(error), _words(error)
-        text = hide(_text(error) or type(error).__name__, self.config.options)
+    def _mapped(self, error: Exception, *, begun: bool = False) -> ProviderError:
+        """Say once what any exception from below means; `begun`: part of the answer was read before."""
+        status, words = sdk_errors.status(error), sdk_errors.words(error)
+        text = hide(sdk_errors.text(error) or type(error).__name__, self.config.options)
         key = self._key.get_secret_value()
         text = (text.replace(key, "***") if len(key) >= _SECRET_LENGTH else text)[:_EXCERPT]
         if status is not None:
             return self.error(
                 f"{self.title} answered {status}: {text}",
                 status=status,
-                retry_after=_retry_after(error),
-                is_retryable=retryable(status) and not words & _SPENT,
+                retry_after=retry_after(getattr(getattr(error, "response", None), "headers", {})),
+                is_retryable=retryable(status) and not words & sdk_errors.SPENT,
                 hint=self._hint(status, text),
             )
+        if never_connected(error):
+            return connect_timeout(self, self.title, self._url)
         names = {base.__name__ for base in type(error).__mro__}
-        if "APIConnectionError" in names or isinstance(error, (self._http.HTTPError, OSError, EOFError)):
+        if "APIConnectionError" in names or isinstance(error, self._broken):
             cause = (error.__cause__ and error.__cause__.__cause__) or error.__cause__ or error
             return self.error(
-                f"No connection to {self.title} at {self._url}, or it broke off: "
+                f"No connection to {self.title} at {shown(self._url)}, or it broke off: "
                 f"{type(cause).__name__} {cause}".strip(),
                 is_retryable=True,
-                hint="Is the address right, and does it answer?",
+                hint=certificate_hint(error) or "Is the address right, and does it answer?",
             )
-        if isinstance(error, UnicodeError) or names & {"JSONDecodeError", "APIResponseValidationError"}:
+        if (redirect := sdk_errors.redirect(error)) is not None:
+            return redirected(self, self.title, self._url, redirect)
+        unreadable = begun and not isinstance(error, getattr(self._sdk, self.root_error))
+        if (
+            unreadable
+            or isinstance(error, UnicodeError)
+            or names & {"JSONDecodeError", "APIResponseValidationError"}
+        ):
             return self.error(
-                f"{self.title} at {self._url} sent what is not valid JSON: {text}", is_retryable=True
+                f"{self.title} at {shown(self._url)} sent what is not valid JSON, or no answer: {text}",
+                is_retryable=True,
             )
         # An error object in the stream of a kind not known, or a request for another attempt.
         passing = type(error).__name__ == "RetryableError" or (
             "APIError" in names and bool(getattr(error, "body", None))
         )
         # What LangChain says of an answer that is no JSON object, a web page for one.
-        unreadable = text.startswith("Unexpected response type")
-        hint = f"Is {self._url} the address of an API?" if unreadable else None
-        return self.error(f"{self.title}: {text}", is_retryable=passing and not words & _SPENT, hint=hint)
+        no_answer = text.startswith("Unexpected response type")
+        hint = f"Is {shown(self._url)} the address of an API?" if no_answer else None
+        return self.error(
+            f"{self.title}: {text}", is_retryable=passing and not words & sdk_errors.SPENT, hint=hint
+        )
 
     def _hint(self, status: int, text: str) -> str | None:  # noqa: ARG002 - for those below who know more
         match status:
             case 401 | 403:
                 return f"Set {self.key_variable} to a key that may use {self.model}."
             case 404:
-                return f"Check the model's name, {self.model!r}, and the address {self._url}."
+                return f"Check the model's name, {self.model!r}, and the address {shown(self._url)}."
             case _:
                 return None
 
@@ -308,9 +306,9 @@ class SDKProvider(LLMProvider):
         except ProviderError as error:
             return Health(ok=False, detail=str(error))
         if self.model in names:
-            return Health(ok=True, detail=f"{self.model} at {self._url}")
+            return Health(ok=True, detail=f"{self.model} at {shown(self._url)}")
         guess = nearest(self.model, names)
-        detail = f"{self._url} has no model {self.model}."
+        detail = f"{shown(self._url)} has no model {self.model}."
         return Health(ok=False, detail=f"{detail} Did you mean {guess}?" if guess else detail)
 
     async def get_model_info(self) -> ModelInfo:
@@ -336,66 +334,10 @@ class SDKProvider(LLMProvider):
             async with asyncio.timeout(_DESCRIBE_SECONDS):
                 return await answer
         except TimeoutError as error:
-            raise self.error(f"{self._url} did not answer in time.", is_retryable=True) from error
+            raise self.error(f"{shown(self._url)} did not answer in time.", is_retryable=True) from error
         except self._errors as error:
             raise self._mapped(error) from error
 
     async def aclose(self) -> None:
         """Close idle connections. The provider may be used again."""
         await self._connections.aclose()
-
-
-def _body(error: Exception) -> dict[str, Any]:
-    """The error object: OpenAI's SDK has unwrapped it, Anthropic's has not."""
-    body = getattr(error, "body", None)
-    if not isinstance(body, dict):
-        return {}
-    fields = cast("dict[str, Any]", body)
-    inner = fields.get("error")
-    return cast("dict[str, Any]", inner) if isinstance(inner, dict) else fields
-
-
-def _words(error: Exception) -> set[str]:
-    body = _body(error)
-    details = body.get("details")
-    inner = cast("dict[str, Any]", details).get("error_code") if isinstance(details, dict) else None
-    return {str(word) for word in (body.get("type"), body.get("code"), inner) if word is not None}
-
-
-def _status(error: Exception) -> int | None:
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int) and status in _ERRORS:
-        return status
-    for word in sorted(_words(error)):
-        if word.isdecimal() and int(word) in _ERRORS:  # vLLM gives the status as code
-            return int(word)
-    return next((_STATUS_OF[word] for word in sorted(_words(error)) if word in _STATUS_OF), None)
-
-
-def _text(error: Exception) -> str:
-    body = _body(error)
-    return str(body.get("message") or body.get("detail") or getattr(error, "message", None) or error)
-
-
-def retryable(status: int) -> bool:
-    """Whether a request that was answered so may succeed later."""
-    return status in _RETRYABLE_BELOW_500 or (status >= 500 and status not in _NOT_RETRYABLE_FROM_500)  # noqa: PLR2004
-
-
-def _retry_after(error: Exception) -> float | None:
-    return retry_after_seconds(getattr(getattr(error, "response", None), "headers", {}).get("retry-after"))
-
-
-def retry_after_seconds(value: str | None) -> float | None:
-    """Seconds from `Retry-After`: a number, or a date (RFC 9110 §10.2.3)."""
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -25,7 +25,7 @@ from agentkit.errors import AgentKitError, ConfigurationError, ProviderError
 from agentkit.llm._loops import PerLoop
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec
 from agentkit.llm.providers._foreign_errors import is_passing, retry_after, status, text
-from agentkit.llm.providers._sdk import retryable
+from agentkit.llm.providers._http import retryable
 from agentkit.llm.providers._stream_end import StreamEnd
 from agentkit.llm.secrets import reveal, secrets_in
 from agentkit.references import load

@@ -9,9 +9,10 @@ its own: the gateway has it write them as JSON, see `agentkit.llm.translate`.
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from langchain_core.messages import AIMessageChunk, BaseMessage
@@ -21,6 +22,7 @@ from agentkit.errors import ConfigurationError, ProviderError, UnknownNameError
 from agentkit.extras import installed, require
 from agentkit.llm._loops import PerLoop
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec, merged
+from agentkit.llm.providers._http import connect_timeout, never_connected, retry_after, retryable, trust
 from agentkit.llm.providers._llama_server import LlamaServer, ServerSpec, servers
 
 DEFAULT_MODEL = "qwen2.5-coder-0.5b-instruct"
@@ -28,8 +30,8 @@ OPTIONS = ("context_tokens", "threads")
 
 _CONTEXT_TOKENS = 8192
 _MAX_THREADS = 8
-_HTTP_BAD_REQUEST = 400
-_HTTP_TIMEOUT = httpx.Timeout(None, connect=5.0)  # answers take as long as the call's own timeout allows
+_ERROR_STATUSES = range(400, 600)
+_EXCERPT = 500
 
 
 class LocalProvider(LLMProvider):
@@ -48,11 +50,12 @@ class LocalProvider(LLMProvider):
         self._context_tokens = int(config.options.get("context_tokens", _CONTEXT_TOKENS))
         self._threads = int(config.options.get("threads", min(_cpus(), _MAX_THREADS)))
         self._server: LlamaServer | None = None
-        # No idle connections: they could outlive their loop. A loopback connect costs 0.1 ms.
+        # Answers take as long as the call's own timeout allows. No idle connections: they could
+        # outlive their loop, and a loopback connect costs 0.1 ms.
+        timeout = httpx.Timeout(None, connect=config.timeouts.connect)
+        limits = httpx.Limits(max_keepalive_connections=0)
         self._clients = PerLoop(
-            lambda: httpx.AsyncClient(
-                trust_env=False, timeout=_HTTP_TIMEOUT, limits=httpx.Limits(max_keepalive_connections=0)
-            )
+            lambda: httpx.AsyncClient(trust_env=False, timeout=timeout, limits=limits, verify=trust())
         )
 
     @property
@@ -94,13 +97,14 @@ class LocalProvider(LLMProvider):
         body = self._request(messages, options)
         finish: str | None = None
         usage: UsageMetadata | None = None
-        async for event in self._events(body):
-            if counts := event.get("usage"):
-                usage = _usage(counts)
-            for choice in event.get("choices", ()):
-                finish = choice.get("finish_reason") or finish
-                if piece := choice["delta"].get("content"):
-                    yield AIMessageChunk(content=piece)
+        async with aclosing(self._events(body)) as events:  # closing hangs up, and that stops llama.cpp
+            async for event in events:
+                if counts := event.get("usage"):
+                    usage = _usage(counts)
+                for choice in event.get("choices") or ():
+                    finish = choice.get("finish_reason") or finish
+                    if piece := choice["delta"].get("content"):
+                        yield AIMessageChunk(content=piece)
         yield AIMessageChunk(
             content="",
             usage_metadata=usage,
@@ -133,37 +137,55 @@ class LocalProvider(LLMProvider):
         roles = {"human": "user", "ai": "assistant", "system": "system", "tool": "user", "chat": "user"}
         return {"role": roles.get(message.type, "user"), "content": str(message.text)}
 
-    async def _events(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def _events(self, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """POST the request and yield the server-sent events' data."""
         assert self._server is not None  # noqa: S101 - start() was awaited
         headers = {"Authorization": f"Bearer {self._server.api_key}"}
         url = f"{self._server.url}/v1/chat/completions"
         try:
             async with self._clients.get().stream("POST", url, json=body, headers=headers) as response:
-                if response.status_code >= _HTTP_BAD_REQUEST:
-                    raise self._refused(response.status_code, await response.aread())
+                if not response.is_success:
+                    raise self._refused(response.status_code, await response.aread(), response.headers)
                 async for line in response.aiter_lines():
                     field, _, data = line.partition(": ")
+                    if data == "[DONE]":
+                        return
                     if field == "error":
                         raise self._refused(None, data.encode())
-                    if field == "data" and data != "[DONE]":
-                        event = json.loads(data)
-                        if "error" in event:
-                            raise self._refused(None, data.encode())
-                        yield event
+                    if field == "data":
+                        yield self._event(data)
+            raise self.error("The embedded model's server ended before the answer did.", is_retryable=True)
         except httpx.HTTPError as error:
+            if never_connected(error):
+                raise connect_timeout(self, "The embedded model's server", url) from error
             raise self.error(
                 f"The embedded model's server broke off: {type(error).__name__} {error}".strip(),
                 is_retryable=True,
             ) from error
 
-    def _refused(self, status: int | None, body: bytes) -> ProviderError:
+    def _event(self, data: str) -> dict[str, Any]:
+        try:
+            event = json.loads(data)
+        except json.JSONDecodeError:
+            event = None
+        if not isinstance(event, dict):
+            told = f"The embedded model's server sent what is not valid JSON: {data[:_EXCERPT]}"
+            raise self.error(told, is_retryable=True)
+        if "error" in event:
+            raise self._refused(None, data.encode())
+        return cast("dict[str, Any]", event)
+
+    def _refused(
+        self, status: int | None, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> ProviderError:
         try:
             fault = json.loads(body)
             fault = fault.get("error", fault)
             message = str(fault.get("message", fault))
+            # An error in the middle of a stream has its status inside.
+            status = fault["code"] if status is None and fault.get("code") in _ERROR_STATUSES else status
         except (json.JSONDecodeError, AttributeError):
-            fault, message = {}, body.decode(errors="replace")[:500]
+            fault, message = {}, body.decode(errors="replace")[:_EXCERPT]
         if isinstance(fault, dict) and fault.get("type") == "exceed_context_size_error":  # pyright: ignore[reportUnknownMemberType]
             return self.error(
                 f"The prompt is too long for {self.model}: {fault.get('n_prompt_tokens')} tokens, "  # pyright: ignore[reportUnknownMemberType]
@@ -171,8 +193,12 @@ class LocalProvider(LLMProvider):
                 status=status,
                 hint="Send less history or fewer sources, or raise the option context_tokens.",
             )
-        retryable = status is None or status in (429, 500, 503)
-        return self.error(f"llama.cpp refused: {message}", status=status, is_retryable=retryable)
+        return self.error(
+            f"llama.cpp refused: {message}",
+            status=status,
+            retry_after=retry_after(headers or {}),
+            is_retryable=status is None or retryable(status),
+        )
 
     async def health_check(self) -> Health:
         """Whether llama.cpp and the weights are here; does not load them."""

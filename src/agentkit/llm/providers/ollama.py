@@ -7,25 +7,80 @@ See https://github.com/ollama/ollama/blob/main/docs/api.md.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any, cast
 
 import httpx
 from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_ollama import ChatOllama
-from ollama import ResponseError
+from ollama import RequestError, ResponseError
+from pydantic import ValidationError
 
 from agentkit.errors import ProviderError
 from agentkit.llm._loops import PerLoop
 from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, ProviderContext, ToolSpec, merged
+from agentkit.llm.providers._http import (
+    REDIRECTS,
+    causes,
+    certificate_hint,
+    connect_timeout,
+    never_connected,
+    redirected,
+    retry_after,
+    retryable,
+    shown,
+    trust,
+)
 from agentkit.llm.secrets import reveal
 
 DEFAULT_MODEL = "qwen3:8b"
 
-_RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
 _NOT_FOUND = 404
-_CONNECT_SECONDS = 5.0
 _DESCRIBE_SECONDS = 10.0
+_EXCERPT = 500
+
+# What the ollama package and LangChain raise for answers they cannot read and messages they cannot
+# send is Python's own: the package parses without checking.
+_ERRORS = (
+    RequestError,
+    ResponseError,
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+
+
+class _Chat(ChatOllama):
+    """LangChain's model in two steps, so that whoever opens the SDK's stream can also close it."""
+
+    async def open(self, messages: list[BaseMessage], request: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        """Return the SDK's stream; the request is made when it is first read."""
+        client: Any = self._async_client
+        return await client.chat(**self._chat_params(messages, **request))
+
+    def read(
+        self, messages: list[BaseMessage], source: AsyncIterator[Any]
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        """Make LangChain's chunks of the SDK's."""
+        chunks = self._aiterate_over_stream(messages, source=source)
+        return cast("AsyncGenerator[ChatGenerationChunk, None]", chunks)
+
+    def _acreate_chat_stream(
+        self,
+        messages: list[BaseMessage],  # noqa: ARG002 - LangChain's signature
+        stop: list[str] | None = None,  # noqa: ARG002 - as above
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """Where LangChain would open the stream: it is open already."""
+        return kwargs["source"]
 
 
 class OllamaProvider(LLMProvider):
@@ -40,8 +95,9 @@ class OllamaProvider(LLMProvider):
         if (size := options.pop("context_tokens", None)) is not None:
             options["num_ctx"] = size
         self._options = options
+        self._url = shown(context.ollama_base_url)
         self._models = PerLoop(
-            lambda: ChatOllama(model=self.model, base_url=context.ollama_base_url, client_kwargs=_http())
+            lambda: _Chat(model=self.model, base_url=context.ollama_base_url, client_kwargs=self._http())
         )
 
     @property
@@ -68,15 +124,25 @@ class OllamaProvider(LLMProvider):
             request["tools"] = list(tools)
         if response_format := options.get("response_format"):
             request["response_format"] = response_format
-        called = False
+        called = done = False
         try:
-            # _astream is LangChain's own seam; astream() would open a second run inside ours.
-            async for part in self._models.get()._astream(list(messages), **request):  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-                chunk = cast("AIMessageChunk", part.message)
-                called = called or bool(chunk.tool_calls)
-                yield self._chunk(chunk, part.generation_info, called=called)
-        except (ResponseError, httpx.HTTPError, ConnectionError, json.JSONDecodeError) as error:
+            model, said = self._models.get(), list(messages)
+            # LangChain's own seams; astream() would open a second run inside ours. Both streams are
+            # closed here: closing hangs up, and left to Python they fail at the end of their loop.
+            source = await model.open(said, request)
+            async with aclosing(source), aclosing(model.read(said, source)) as parts:
+                async for part in parts:
+                    chunk = cast("AIMessageChunk", part.message)
+                    called = called or bool(chunk.tool_calls)
+                    done = done or bool(part.generation_info and part.generation_info.get("done"))
+                    yield self._chunk(chunk, part.generation_info, called=called)
+        except _ERRORS as error:
             raise self._mapped(error) from error
+        if not done:
+            raise self.error(
+                f"Ollama at {self._url} ended the stream before the answer was complete.",
+                is_retryable=True,
+            )
 
     def _model_options(self, options: dict[str, Any]) -> dict[str, Any]:
         chosen = {
@@ -99,27 +165,49 @@ class OllamaProvider(LLMProvider):
         return chunk
 
     def _mapped(self, error: Exception) -> ProviderError:
-        url = self.context.ollama_base_url
-        match error:
-            case ResponseError(status_code=404):
-                return self.error(
-                    f"Ollama at {url} has no model {self.model}.",
-                    status=_NOT_FOUND,
-                    hint=f"Run: ollama pull {self.model}",
-                )
-            case ResponseError():
-                status = error.status_code if error.status_code > 0 else None
-                retryable = status is None or status in _RETRYABLE
-                return self.error(f"Ollama: {error.error}", status=status, is_retryable=retryable)
-            case httpx.ConnectError() | httpx.ConnectTimeout() | ConnectionError():
-                return self.error(
-                    f"Ollama does not answer at {url}.", is_retryable=True, hint="Start it with: ollama serve"
-                )
-            case _:
-                return self.error(
-                    f"The connection to Ollama at {url} broke off: {type(error).__name__} {error}".strip(),
-                    is_retryable=True,
-                )
+        """Say once what any exception from below means."""
+        text = str(getattr(error, "error", error))[:_EXCERPT]
+        if isinstance(error, ResponseError):
+            return self._refused(error, text)
+        if never_connected(error):
+            return connect_timeout(self, "Ollama", self._url)
+        if isinstance(error, httpx.ConnectError | ConnectionError):
+            return self.error(
+                f"Ollama does not answer at {self._url}.",
+                is_retryable=True,
+                hint=certificate_hint(error) or "Start it with: ollama serve",
+            )
+        if isinstance(error, httpx.HTTPError | httpx.StreamError | OSError | EOFError):
+            broken = f"{type(error).__name__} {text}".strip()
+            return self.error(
+                f"The connection to Ollama at {self._url} broke off: {broken}", is_retryable=True
+            )
+        if _unreadable(error):
+            return self.error(
+                f"Ollama at {self._url} sent what is no answer of Ollama's: {text}",
+                is_retryable=True,
+                hint="Is something else between, or at that address?",
+            )
+        return self.error(f"Ollama: {text}")
+
+    def _refused(self, error: ResponseError, text: str) -> ProviderError:
+        if error.status_code == _NOT_FOUND:
+            return self.error(
+                f"Ollama at {self._url} has no model {self.model}.",
+                status=_NOT_FOUND,
+                hint=f"Run: ollama pull {self.model}",
+            )
+        if error.status_code in REDIRECTS:
+            return redirected(self, "Ollama", self._url, error.status_code)
+        status = error.status_code if error.status_code > 0 else None
+        # The package drops the headers; the error it came from still has them.
+        responses = [one.response for one in causes(error) if isinstance(one, httpx.HTTPStatusError)]
+        return self.error(
+            f"Ollama: {text}",
+            status=status,
+            retry_after=retry_after(responses[0].headers) if responses else None,
+            is_retryable=status is None or retryable(status),
+        )
 
     async def health_check(self) -> Health:
         """Whether Ollama answers and has the model."""
@@ -128,7 +216,7 @@ class OllamaProvider(LLMProvider):
         except ProviderError as error:
             return Health(ok=False, detail=str(error))
         if self.model in models:
-            return Health(ok=True, detail=f"{self.model} at {self.context.ollama_base_url}")
+            return Health(ok=True, detail=f"{self.model} at {self._url}")
         return Health(ok=False, detail=f"{self.model} is not pulled.\nollama pull {self.model}")
 
     async def get_model_info(self) -> ModelInfo:
@@ -154,24 +242,37 @@ class OllamaProvider(LLMProvider):
     async def _get(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         url = self.context.ollama_base_url.rstrip("/") + path
         try:
-            async with asyncio.timeout(_DESCRIBE_SECONDS), httpx.AsyncClient(**_http()) as client:
+            async with asyncio.timeout(_DESCRIBE_SECONDS), httpx.AsyncClient(**self._http()) as client:
                 response = await client.request(method, url, json=body)
+                if not response.is_success:
+                    raise ResponseError(response.text, response.status_code)
+                found = response.json()
         except TimeoutError as error:
-            raise self.error(f"Ollama at {url} did not answer in time.", is_retryable=True) from error
-        except httpx.HTTPError as error:
-            raise self._mapped(error) from error
-        if not response.is_success:
-            raise self._mapped(ResponseError(response.text, response.status_code))
-        try:
-            return response.json()
-        except json.JSONDecodeError as error:
-            raise self.error(f"What answers at {url} is not Ollama.", hint="Check the base URL.") from error
+            raise self.error(f"Ollama at {self._url} did not answer in time.", is_retryable=True) from error
+        except _ERRORS as error:
+            if isinstance(error, ValueError):
+                found = None
+            else:
+                raise self._mapped(error) from error
+        if not isinstance(found, dict):
+            raise self.error(f"What answers at {shown(url)} is not Ollama.", hint="Check the base URL.")
+        return cast("dict[str, Any]", found)
+
+    def _http(self) -> dict[str, Any]:
+        return {
+            # Answers take as long as the call's own timeout allows.
+            "timeout": httpx.Timeout(None, connect=self.config.timeouts.connect),
+            "limits": httpx.Limits(max_keepalive_connections=0),  # idle ones could outlive their loop
+            "follow_redirects": False,  # nothing goes anywhere but to the address configured
+            "trust_env": False,
+            "verify": trust(),
+        }
 
 
-def _http() -> dict[str, Any]:
-    return {
-        "timeout": httpx.Timeout(None, connect=_CONNECT_SECONDS),
-        "limits": httpx.Limits(max_keepalive_connections=0),  # idle ones could outlive their loop
-        "follow_redirects": False,  # nothing goes anywhere but to the address configured
-        "trust_env": False,
-    }
+def _unreadable(error: Exception) -> bool:
+    """Whether an error is about the answer; what is left is about the request."""
+    if isinstance(error, ValidationError):
+        return error.title == "ChatResponse"
+    # ValueErrors are LangChain's for messages it cannot send, unless JSON or Unicode is at fault.
+    unread = json.JSONDecodeError | UnicodeError | LookupError | TypeError | AttributeError
+    return isinstance(error, unread)

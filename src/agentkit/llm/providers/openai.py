@@ -13,6 +13,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from pydantic import SecretStr
 
 from agentkit.llm.base import ToolSpec
+from agentkit.llm.providers._http import trust
 from agentkit.llm.providers._sdk import SDKProvider
 
 DEFAULT_MODEL = "gpt-4.1-mini"
@@ -46,6 +47,7 @@ class OpenAIProvider(SDKProvider):
             api_key=self._key,
             base_url=self._url,
             http_async_client=http,
+            http_client=self._sdk.DefaultHttpxClient(verify=trust(), trust_env=False),  # unused, but made
             openai_proxy=None,  # else LangChain asks the environment, and refuses it beside a client
             timeout=timeout,
             max_retries=0,  # retrying is the gateway's; the SDK would make two hidden attempts

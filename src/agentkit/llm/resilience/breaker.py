@@ -11,6 +11,9 @@
 The pattern is Michael Nygard's ("Release It!", 2nd edition, chapter 5). Under concurrency
 three more rules matter: half-open lets one probe through, not whoever comes; a call that was
 cancelled has no say; and what was sent before the breaker opened is old news when it returns.
+
+Replicas tell each other (`agentkit.llm.resilience.shared`): what a breaker finds out itself it
+announces, what it hears from elsewhere (`open_elsewhere`, `close_elsewhere`) it follows in silence.
 """
 
 import logging
@@ -20,13 +23,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from agentkit.errors import ConfigurationError, ProviderError, ScriptError
 
 logger = logging.getLogger(__name__)
 
 State = Literal["closed", "half_open", "open"]
+
+T = TypeVar("T")
 
 _REQUEST_TIMEOUT = 408
 _TOO_MANY_REQUESTS = 429
@@ -52,11 +57,13 @@ class Ticket:
     """Leave to make one call; handed back with its outcome. Only the first outcome counts.
 
     Attributes:
-        generation: How often the breaker had opened when the call was admitted.
+        generation: How often the breaker had opened, or been told to close, when the call was admitted.
+        probe: Whether the call finds out if the provider is back.
         settled: Whether the ticket was handed back.
     """
 
     generation: int
+    probe: bool = False
     settled: bool = False
 
 
@@ -75,6 +82,8 @@ class CircuitBreaker:
         random: Draws from [0, 1), once for each open period.
         on_change: Told each new state, in order. It is called under the breaker's lock, so it
             must not block; it may read the breaker.
+        announce: Told, likewise, what the calls made here found out: the seconds the breaker
+            stays open, or None when a probe has closed it. Not told what came from elsewhere.
 
     Raises:
         ConfigurationError: A number is out of range.
@@ -96,6 +105,7 @@ class CircuitBreaker:
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random.random,
         on_change: Callable[[State], None] | None = None,
+        announce: Callable[[float | None], None] | None = None,
     ) -> None:
         if failures < 1:
             raise ConfigurationError(f"A breaker's failures must be at least 1, not {failures}.")
@@ -111,11 +121,12 @@ class CircuitBreaker:
         self._clock = clock
         self._random = random
         self._on_change = on_change
+        self._announce = announce
         # Re-entrant: on_change may read the breaker it is called by.
         self._lock = threading.RLock()
         self._state: State = "closed"
         self._failed = 0  # in a row, since the last success
-        self._generation = 0  # how often it has opened
+        self._generation = 0  # how often it has opened, or been told to close
         self._open_until = 0.0
         self._probe: Ticket | None = None
 
@@ -146,16 +157,18 @@ class CircuitBreaker:
                 return Ticket(self._generation)
             if self._probe is not None or not (force or self.retry_in == 0):
                 return None
-            probe = self._probe = Ticket(self._generation)
+            probe = self._probe = Ticket(self._generation, probe=True)
             self._change("half_open")
             return probe
 
     def succeeded(self, ticket: Ticket) -> None:
         """The provider answered."""
         with self._lock:
-            if self._settle(ticket):
-                self._failed = 0
-                self._change("closed")
+            if not self._settle(ticket):
+                return
+            self._failed = 0
+            if self._change("closed"):
+                self._tell(self._announce, None)
 
     def failed(self, ticket: Ticket) -> None:
         """The provider failed; see `is_provider_failure`."""
@@ -164,35 +177,66 @@ class CircuitBreaker:
                 return
             self._failed += 1
             if self._state == "half_open" or self._failed >= self._limit:
-                self._open()
+                period = self._open_for * (1 + self._jitter * self._random())
+                self._open(period)
+                self._tell(self._announce, period)
 
     def released(self, ticket: Ticket) -> None:
         """The call ended without saying anything about the provider; a probe's place is free again."""
         with self._lock:
             self._settle(ticket)
 
+    def open_elsewhere(self, seconds: float) -> None:
+        """Follow another replica: its calls failed, or its probe is under way.
+
+        What was admitted here before is old news. An open period only grows by this, and never
+        beyond the longest one of this breaker's own.
+
+        Args:
+            seconds: How long the provider is to be left alone.
+        """
+        with self._lock:
+            seconds = min(seconds, self._open_for * (1 + self._jitter))
+            if self._state == "open":
+                self._open_until = max(self._open_until, self._clock() + seconds)
+            else:
+                self._open(seconds)
+
+    def close_elsewhere(self) -> None:
+        """Follow another replica whose probe succeeded. What was admitted here before is old news."""
+        with self._lock:
+            if self._state != "closed":
+                self._failed = 0
+                self._generation += 1
+                self._change("closed")
+
     def _settle(self, ticket: Ticket) -> bool:
-        """Take a ticket back. False if it has no say: used already, or from before the last opening."""
-        if ticket.settled or ticket.generation != self._generation:
+        """Take a ticket back. False if it has no say: used already, or old news."""
+        if ticket.settled:
             return False
         ticket.settled = True
         if ticket is self._probe:
             self._probe = None
-        return True
+        return ticket.generation == self._generation
 
-    def _open(self) -> None:
-        self._open_until = self._clock() + self._open_for * (1 + self._jitter * self._random())
+    def _open(self, seconds: float) -> None:
+        self._open_until = self._clock() + seconds
         self._generation += 1
         self._change("open")
 
-    def _change(self, state: State) -> None:
+    def _change(self, state: State) -> bool:
         if state == self._state:
-            return
+            return False
         self._state = state
-        if self._on_change is None:
+        self._tell(self._on_change, state)
+        return True
+
+    @staticmethod
+    def _tell(listener: Callable[[T], None] | None, news: T) -> None:
+        if listener is None:
             return
         try:
-            self._on_change(state)
+            listener(news)
         except Exception:
             # Raising here would lose the ticket being issued, and with it the only probe's place.
-            logger.exception("on_change %r failed on %s", self._on_change, state)
+            logger.exception("%r failed on %s", listener, news)

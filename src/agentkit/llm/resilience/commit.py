@@ -42,6 +42,7 @@ async def committing(chunks: AsyncIterator[AIMessageChunk]) -> AsyncIterator[AIM
             provider=error.provider,
             partial="".join(seen),
             status=error.status,
+            hint=error.hint,
         ) from error
     if seen is None:  # an answer without content is an answer too
         for late in held:

@@ -1,0 +1,85 @@
+"""What can be wrong with `routing.rules`: the expressions, and who they send to."""
+
+from typing import Any, cast
+
+from agentkit import expressions
+from agentkit.blueprints.sources import SourceTree
+from agentkit.errors import Problem
+from agentkit.prompts.yaml_models import unknown_choice
+from agentkit.prompts.yaml_source import KeyPath, Position
+
+_SUPERVISOR = "supervisor"
+
+
+def check_rules(tree: SourceTree, value: dict[str, Any], problems: list[Problem]) -> None:
+    """Add every fault of the rules in `value` to `problems`.
+
+    Args:
+        tree: The blueprint's files.
+        value: The tree's value; parts that do not validate are passed over.
+        problems: Where faults are added.
+    """
+    routing = _mapping(value.get("routing"))
+    rules = _list(routing.get("rules"))
+    _both_or_none(tree, routing.get("strategy"), bool(rules), problems)
+    agents = [_mapping(agent).get("name") for agent in _list(value.get("agents"))]
+    names = [name for name in agents if isinstance(name, str)]
+    parallel = routing.get("parallel", 1)
+    for number, rule in enumerate(rules):
+        path = ("routing", "rules", number)
+        when, to = _mapping(rule).get("when"), _mapping(rule).get("to")
+        if isinstance(when, str) and when.strip():
+            problems += _expression(tree, when, (*path, "when"))
+        problems += _targets(tree, to, names, parallel, (*path, "to"))
+
+
+def _both_or_none(tree: SourceTree, strategy: object, rules: bool, problems: list[Problem]) -> None:
+    named = "rules" in _list(strategy)
+    if named and not rules:
+        place = ("routing", "strategy", _list(strategy).index("rules"))
+        problems.append(tree.problem("There are no rules: add routing.rules.", place))
+    if rules and not named and _list(strategy):
+        message = "The rules are never looked at: add 'rules' to routing.strategy, or leave that out."
+        problems.append(tree.problem(message, ("routing", "rules"), key=True))
+
+
+def _expression(tree: SourceTree, when: str, path: KeyPath) -> list[Problem]:
+    try:
+        expressions.parse(when)
+    except expressions.ExpressionError as error:
+        document, inner = tree.locate(path)
+        place = document.position(inner)
+        if when in document.text[place.start : place.end] and "\n" not in when:
+            start = document.locate(inner, when)
+            place = Position(start.line, start.column + error.column)
+        return [document.problem_at(error.message, place)]
+    return []
+
+
+def _targets(
+    tree: SourceTree, to: object, names: list[str], parallel: object, path: KeyPath
+) -> list[Problem]:
+    listed = bool(_list(to))
+    targets = _list(to) or [to]
+    problems: list[Problem] = []
+    for index, name in enumerate(targets):
+        place = (*path, index) if listed else path
+        if name == _SUPERVISOR and len(targets) > 1:
+            message = "The supervisor answers alone: a rule that sends to it names nobody else."
+            problems.append(tree.problem(message, place))
+        elif isinstance(name, str) and name.strip() and name not in (*names, _SUPERVISOR):
+            problems.append(tree.problem(unknown_choice("agent", name, [*names, _SUPERVISOR]), place))
+        elif name in targets[:index]:
+            problems.append(tree.problem(f"The agent {name!r} is listed twice.", place))
+    if isinstance(parallel, int) and len(targets) > parallel:
+        message = f"The rule sends to {len(targets)} agents, but routing.parallel is {parallel}: raise it."
+        problems.append(tree.problem(message, path))
+    return problems
+
+
+def _mapping(value: object) -> dict[Any, Any]:
+    return cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
