@@ -130,3 +130,25 @@ def test_nothing_to_run_is_wrong_use(project: Project, shop: Project) -> None:
     done = project.run("blueprint", "test", "team")
     assert (done.returncode, "team has no tests" in done.stderr) == (2, True)
     assert project.run("blueprint", "test", "teem").returncode == 2
+
+
+def test_two_agents_at_once_each_speak_from_their_own_script(shop: Project) -> None:
+    file = shop.root / "blueprints" / "team" / "blueprint.yaml"
+    head, tail = file.read_text().split("tests:")
+    head = head.replace(
+        "routing: {", "routing: {parallel: 2, rules: [{when: \"'both' in text\", to: [python, ops]}], "
+    )
+    ops = "  - {name: ops, description: Servers, prompt: {ref: agents/python}}\n"
+    both = """
+  - name: both
+    input: Ask both
+    mock: {python: [Yield.], ops: [Reboot.]}
+    expect: {route: [python, ops], via: rules, answer_contains: [yield, reboot]}
+  - name: the model names both
+    input: zzz
+    mock: {supervisor: [{agents: [ops, python]}], python: [Yield.], ops: [Reboot.]}
+    expect: {route: [ops, python], via: llm}
+"""
+    file.write_text(f"{head}{ops}tests:{tail}{both}")
+    done = shop.run("blueprint", "test", "team", "--name", "*both")
+    assert done.returncode == 0, done.stdout + done.stderr

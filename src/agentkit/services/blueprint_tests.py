@@ -68,7 +68,7 @@ async def _turn(chat: ChatService, message: str, thread: str, context: RunContex
         async for event in chat.stream(message, thread_id=thread, context=context):
             _note(outcome, event.type, event.data)
     except AgentKitError as error:
-        outcome.error, outcome.error_text = error.code, str(error)
+        outcome.error, outcome.error_text = error.code, " ".join(str(error).split())
     except GraphBubbleUp:
         raise
     except Exception as error:  # noqa: BLE001 - a tool of the author's may raise anything; the test failed
