@@ -90,3 +90,15 @@ def test_vendor_keys_have_their_vendors_names(clean: Path, monkeypatch: pytest.M
     ours = Settings.load().anthropic_api_key
     assert ours is not None
     assert ours.get_secret_value() == "sk-ours"
+
+
+def test_a_vendor_key_may_have_our_prefix_in_dotenv_too(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (clean / ".env").write_text("AGENTKIT_OPENAI_API_KEY=sk-prefixed\nOPENAI_API_KEY=sk-plain\n")
+    key = Settings.load().openai_api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-prefixed"
+    (clean / ".env").write_text("OPENAI_API_KEY=sk-plain\n")
+    monkeypatch.setenv("AGENTKIT_OPENAI_API_KEY", "sk-env")
+    key = Settings.load().openai_api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-env"

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -125,6 +134,18 @@ class Settings(BaseSettings):
     security: SecuritySettings = SecuritySettings()
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     log_format: Literal["console", "json"] = "console"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_name_each(cls, data: Any) -> Any:
+        """Keep one of a key's names: `.env` gives one key under two, and two sources may differ."""
+        values = dict(data)
+        for field in cls.model_fields.values():
+            if isinstance(field.validation_alias, AliasChoices):
+                names = [name for name in field.validation_alias.choices if name in values]
+                for name in names[1:]:
+                    del values[name]
+        return values
 
     @field_validator("data_dir", "blueprints_dir", "prompts_dir", mode="after")
     @classmethod

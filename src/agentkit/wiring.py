@@ -7,7 +7,7 @@ closes whatever was opened, last opened first.
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from agentkit.database.migrate import Migration
     from agentkit.database.pool import Pool
     from agentkit.graphs.bridge import Graph
+    from agentkit.llm.providers.scripted import Script
     from agentkit.llm.resilience.shared import SharedCircuits
     from agentkit.rag.embeddings import EmbeddingModel
     from agentkit.rag.ingest import Ingestor, IngestReport
@@ -297,16 +298,41 @@ class Kit:
         self._resources.push_async_callback(cache.aclose)
         return cache
 
-    async def _compile(self, loaded: "LoadedBlueprint") -> "Graph":
+    async def test_graph(
+        self, loaded: "LoadedBlueprint", scripts: "Mapping[str, Script] | None", *, retrieve: bool
+    ) -> "Graph":
+        """Make a graph for one of a blueprint's own tests; it keeps conversations in memory.
+
+        Args:
+            loaded: The blueprint.
+            scripts: What is said instead of models, as in `Parts`; None: the real models.
+            retrieve: Whether agents find passages; the sources are not brought up to date here.
+        """
+        return await self._compile(loaded, scripts=scripts, retrieve=retrieve, checkpointer="memory")
+
+    async def _compile(
+        self,
+        loaded: "LoadedBlueprint",
+        *,
+        checkpointer: str | None = None,
+        scripts: "Mapping[str, Script] | None" = None,
+        retrieve: bool = True,
+    ) -> "Graph":
         from agentkit.blueprints.compiler import Parts, compile_blueprint, needs_embeddings, needs_store
 
+        stored = retrieve and needs_store(loaded)
+        embeds = needs_embeddings(loaded, retrieve=retrieve)
         parts = Parts(
-            gateway=self.gateway,
-            embeddings=await self.embeddings() if needs_embeddings(loaded) else None,
-            store=await self.store() if needs_store(loaded) else None,
-            checkpointer=await self._checkpointer(loaded.spec.runtime.checkpointer),
+            # Breakers and models of a test are its own: the next test starts with a clean slate.
+            gateway=self.gateway
+            if scripts is None
+            else LLMGateway({}, events=self.events, weights=self.weights),
+            embeddings=await self.embeddings() if embeds else None,
+            store=await self.store() if stored else None,
+            checkpointer=await self._checkpointer(checkpointer or loaded.spec.runtime.checkpointer),
             events=self.events,
             home=asyncio.get_running_loop(),
+            scripts=scripts,
         )
         # In a thread: it imports the providers' SDKs and the blueprint's tools.
         return await asyncio.to_thread(compile_blueprint, loaded, parts)

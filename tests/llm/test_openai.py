@@ -360,3 +360,12 @@ async def test_real_server_refuses_a_wrong_key(llama):
     with pytest.raises(ProviderError, match="OPENAI_API_KEY") as caught:
         await real((llama[0], "wrong")).complete(PROMPT)
     assert (caught.value.status, caught.value.is_retryable) == (401, False)
+
+
+async def test_secrets_among_the_options_are_sent_and_never_repeated(api):
+    token = "token-of-the-team"
+    options = {"metadata": {"team": SecretStr(f"Bearer {token}"), "tags": ["a"]}}
+    api.script = [(400, {}, {"error": {"message": f"no {token} here, nor Bearer {token}"}})]
+    error = await failing(make(api.url, options=options), r"no \*\*\* here, nor \*\*\*")
+    assert api.requests[0]["metadata"] == {"team": f"Bearer {token}", "tags": ["a"]}
+    assert token not in str(error)

@@ -131,3 +131,12 @@ def test_yaml_options_make_a_script(bus, weights_store):
     model = LLMGateway({"main": config}, events=bus, weights=weights_store).chat_model()
     assert model.invoke("go").text == "hi"
     assert model.bind_tools([weather]).invoke("go").tool_calls[0]["name"] == "weather"
+
+
+async def test_a_step_may_ask_for_what_the_model_is_to_remember() -> None:
+    messages = [HumanMessage("I am Ada."), HumanMessage("Who am I?")]
+    assert Script({"text": "Ada.", "seen": "I am Ada"}, name="memory").take(messages).text == "Ada."
+    with pytest.raises(
+        ScriptError, match=r"Call 1 of 'memory' was to see 'I am Bob'; none of its 2 messages"
+    ):
+        Script({"text": "Bob.", "seen": "I am Bob"}, name="memory").take(messages)

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
+from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import (
     SEVERAL_PROMPT,
@@ -88,6 +88,7 @@ class Checker:
             self._agent(("agents", index))
         self._examples_differ(count)
         self._knowledge(count)
+        self._tests(count)
 
     def _at(self, path: KeyPath) -> Any:
         """Return what is at `path`, or None where nothing is."""
@@ -254,7 +255,7 @@ class Checker:
             if source is None:
                 continue
             fed.add(source.scope)
-            path = source_path(self._tree.root, source)
+            path = self._tree.resolve(source.path, (*place, "path"))
             if not path.exists():
                 self._report(f"There is no file or folder {str(path)!r}.", (*place, "path"))
         for path in scopes:
@@ -274,13 +275,15 @@ class Checker:
                     message = "Another agent has this example too; routing cannot tell them apart."
                     self._warn(message, ("agents", index, "examples", number))
 
+    def _tests(self, count: int) -> None:
+        agents = [self._at(("agents", index, "name")) for index in range(count)]
+        names = [name for name in agents if isinstance(name, str)]
+        tests = [self._at(("tests", index)) for index in range(self._count(("tests",)))]
+        for message, path in case_faults(tests, names, self._model_names()):
+            self.problems.append(self._tree.problem(message, ("tests", *path), key="mock" in path))
+
     def _warn(self, message: str, path: KeyPath) -> None:
         self.warnings.append(self._tree.problem(message, path))
 
     def _report(self, message: str, path: KeyPath) -> None:
         self.problems.append(self._tree.problem(message, path))
-
-
-def source_path(root: Path, source: SourceSpec) -> Path:
-    """Return where a source is; a relative path starts at the blueprint's folder `root`."""
-    return root / source.path

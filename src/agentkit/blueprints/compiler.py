@@ -1,7 +1,7 @@
 """From a checked blueprint to a compiled graph."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from agentkit.blueprints.llm_config import model_config
+from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
 from agentkit.blueprints.schema import AgentSpec, PromptRef, SpendingSpec, ToolSpec
 from agentkit.errors import ConfigurationError
@@ -27,11 +27,12 @@ from agentkit.graphs.routing import (
     RulesRouting,
     SemanticRouting,
 )
-from agentkit.graphs.routing.base import listing
+from agentkit.graphs.routing.base import SUPERVISOR, listing
 from agentkit.graphs.supervisor import build_supervisor
 from agentkit.llm.budgets import Limits
 from agentkit.llm.chat_model import GatewayChatModel
 from agentkit.llm.gateway import LLMGateway
+from agentkit.llm.providers.scripted import Script
 from agentkit.prompts import Prompt
 from agentkit.rag.retriever import RAGRetriever
 from agentkit.rag.vector_store import PgVectorStore
@@ -50,6 +51,8 @@ class Parts:
         checkpointer: Keeps its conversations, or None.
         events: Receives routes and retrievals.
         home: Event loop that store and checkpointer belong to; None when there are none.
+        scripts: What is said instead of models, by agent, `supervisor` (choosing and answering)
+            or name of the model; whoever has none may not be called. None: the real models.
     """
 
     gateway: LLMGateway
@@ -58,6 +61,7 @@ class Parts:
     checkpointer: BaseCheckpointSaver[Any] | None
     events: EventBus
     home: asyncio.AbstractEventLoop | None
+    scripts: Mapping[str, Script] | None = None
 
 
 def needs_store(blueprint: LoadedBlueprint) -> bool:
@@ -65,9 +69,9 @@ def needs_store(blueprint: LoadedBlueprint) -> bool:
     return any(agent.knowledge_scope for agent in blueprint.spec.agents)
 
 
-def needs_embeddings(blueprint: LoadedBlueprint) -> bool:
-    """Whether routing or retrieval embeds anything."""
-    return needs_store(blueprint) or "semantic" in blueprint.spec.routing.strategy
+def needs_embeddings(blueprint: LoadedBlueprint, *, retrieve: bool = True) -> bool:
+    """Whether routing, or retrieval if agents retrieve, embeds anything."""
+    return (retrieve and needs_store(blueprint)) or "semantic" in blueprint.spec.routing.strategy
 
 
 def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
@@ -83,7 +87,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     supervisor_prompt = blueprint.prompts[spec.supervisor.prompt]
     return build_supervisor(
         agents,
-        model=_model(spec.supervisor.model, blueprint, parts),
+        model=_model(spec.supervisor.model, SUPERVISOR, blueprint, parts),
         routing=Routing(tuple(_strategy(name, blueprint, parts) for name in spec.routing.strategy)),
         prompt=_fill(supervisor_prompt, agents=listing(cards)),
         combine=_combine(blueprint),
@@ -98,7 +102,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
 def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     return build_agent(
         name=agent.name,
-        model=_model(agent.model, blueprint, parts),
+        model=_model(agent.model, agent.name, blueprint, parts),
         tools=[_tool(tool, blueprint.spec.security.allowed_modules) for tool in agent.tools],
         prompt=_fill(blueprint.prompts[agent.prompt]),
         retriever=_retrieve(agent, blueprint, parts),
@@ -117,9 +121,13 @@ def _limits(spec: SpendingSpec) -> Limits:
     return Limits(tokens=spec.tokens, cost_usd=spec.cost_usd, model_calls=spec.model_calls)
 
 
-def _model(name: str, blueprint: LoadedBlueprint, parts: Parts) -> GatewayChatModel:
+def _model(name: str, speaker: str, blueprint: LoadedBlueprint, parts: Parts) -> GatewayChatModel:
+    """The model called `name`, for an agent or the supervisor; or what stands in for it."""
     spec = blueprint.spec
     config = model_config(name, spec.models, allowed_modules=spec.security.allowed_modules)
+    if parts.scripts is not None:
+        script = parts.scripts.get(speaker) or parts.scripts.get(name) or Script(name=speaker)
+        config = scripted_config(config, script)
     return parts.gateway.chat_model(config)
 
 
@@ -156,7 +164,7 @@ def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStr
             parallel=routing.parallel,
         )
     prompt = blueprint.prompts[routing.llm_prompt]
-    model = _model(routing.llm.model or blueprint.spec.supervisor.model, blueprint, parts)
+    model = _model(routing.llm.model or blueprint.spec.supervisor.model, SUPERVISOR, blueprint, parts)
     limit = str(routing.parallel)
     return LLMRouting(
         model, lambda agents: _fill(prompt, agents=agents, limit=limit), parallel=routing.parallel

@@ -1,36 +1,72 @@
-"""`${param:NAME}` and `${env:NAME:-default}` in the parsed tree, never in the text.
+"""`${param:NAME}`, `${env:NAME:-default}` and `${secret:NAME}` in the parsed tree, never in the text.
 
 A value put in place of an expression is not looked at again, so neither a parameter nor
-an environment variable can add keys, or further expressions, to a blueprint.
+an environment variable can add keys, or further expressions, to a blueprint. A text with
+a secret in it becomes a `SecretStr`: neither its representation nor its JSON tells it.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
+from pydantic import SecretStr
+
+from agentkit.blueprints.layers import Layer
 from agentkit.prompts.yaml_models import unknown_choice
-from agentkit.prompts.yaml_source import KeyPath, YamlDocument
+from agentkit.prompts.yaml_source import KeyPath
 
 _EXPRESSION = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
-_BODY = re.compile(r"(param|env):([A-Za-z_][A-Za-z0-9_-]*)(?::-(.*))?", re.DOTALL)
+_BODY = re.compile(r"(param|env|secret):([A-Za-z_][A-Za-z0-9_-]*)(?::-(.*))?", re.DOTALL)
 
 Parameters = Mapping[str, object]
 
+SECRETS = Path("/run/secrets")
+"""Where Docker, Podman and Kubernetes mount secrets by convention."""
+
+_MAX_SECRET = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What expressions read: the environment, and a folder with one file a secret."""
+
+    env: Mapping[str, str]
+    secrets: Path = SECRETS
+
+    def secret(self, name: str) -> SecretStr | str:
+        """Return the secret called `name`, or why there is none."""
+        if found := self.env.get(name):
+            return SecretStr(found)
+        file = self.secrets / name
+        try:
+            with file.open("rb") as stream:
+                text = stream.read(_MAX_SECRET).decode().rstrip("\r\n")
+        except (FileNotFoundError, NotADirectoryError):
+            return f"neither the environment variable {name} is set nor is there a file {str(file)!r}"
+        except OSError as error:
+            return f"the file {str(file)!r} cannot be read: {error.strerror}"
+        except UnicodeDecodeError:
+            return f"the file {str(file)!r} is not UTF-8 text"
+        return SecretStr(text) if text else f"the file {str(file)!r} is empty"
+
 
 def declared_parameters(
-    document: YamlDocument, given: Mapping[str, object], env: Mapping[str, str]
+    layer: Layer, given: Mapping[str, object], surroundings: Surroundings
 ) -> dict[str, object]:
-    """Return the value of every parameter the document declares; None for one without a value.
+    """Return the value of every parameter the blueprint declares; None for one without a value.
 
     Args:
-        document: The blueprint's main file; faults are added to its problems.
+        layer: The blueprint; faults are added to the problems of the files they are in.
         given: Values set by the caller; they win over defaults.
-        env: Environment the defaults may refer to.
+        surroundings: What the defaults may refer to.
     """
-    declared = _mapping(_mapping(document.value).get("parameters"))
+    declared = _mapping(_mapping(layer.value).get("parameters"))
     for name in given.keys() - declared.keys():
         message = unknown_choice("parameter", name, map(str, declared))
-        document.problems.append(document.problem(message, ("parameters",), key=True))
+        document, place = layer.origin.locate(("parameters",))
+        document.problems.append(document.problem(message, place, key=True))
     values: dict[str, object] = {}
     for name, spec in declared.items():
         if name in given:
@@ -38,23 +74,26 @@ def declared_parameters(
         else:
             default = _mapping(spec).get("default")
             path = ("parameters", name, "default")
-            values[str(name)] = _Interpolation(document, None, env).value(default, path)
+            values[str(name)] = _Interpolation(layer, None, surroundings).value(default, path)
     return values
 
 
-def interpolate(document: YamlDocument, parameters: Parameters, env: Mapping[str, str]) -> Any:
-    """Return the document's value with every expression replaced.
+def interpolate(layer: Layer, parameters: Parameters, surroundings: Surroundings) -> Any:
+    """Return the layer's value with every expression replaced.
 
     An expression that is the whole text keeps the type of a parameter's value; text from
     the environment stays text. `$${` stands for a literal `${`. Faults are added to the
-    document's problems. `parameters` itself is left as written: its defaults have been
-    used by `declared_parameters`.
+    problems of the files they are in. `parameters` itself is left as written, its defaults have been used
+    by `declared_parameters`; so is `extends`, which has been followed.
     """
-    replace = _Interpolation(document, parameters, env)
-    if not isinstance(document.value, dict):
-        return replace.value(document.value, ())
-    tree = cast(dict[str | int, Any], document.value)
-    return {key: item if key == "parameters" else replace.value(item, (key,)) for key, item in tree.items()}
+    replace = _Interpolation(layer, parameters, surroundings)
+    as_written = ("extends", "parameters")
+    tree = cast(dict[str | int, Any], layer.value)
+    return {key: item if key in as_written else replace.value(item, (key,)) for key, item in tree.items()}
+
+
+def _may_be_secret(path: KeyPath) -> bool:
+    return path[:1] == ("models",) and path[2:3] == ("options",)
 
 
 def _mapping(value: object) -> dict[Any, Any]:
@@ -62,10 +101,10 @@ def _mapping(value: object) -> dict[Any, Any]:
 
 
 class _Interpolation:
-    def __init__(self, document: YamlDocument, parameters: Parameters | None, env: Mapping[str, str]) -> None:
-        self._document = document
+    def __init__(self, layer: Layer, parameters: Parameters | None, surroundings: Surroundings) -> None:
+        self._origin = layer.origin
         self._parameters = parameters
-        self._env = env
+        self._surroundings = surroundings
 
     def value(self, value: Any, path: KeyPath) -> Any:
         if isinstance(value, dict):
@@ -80,20 +119,34 @@ class _Interpolation:
         whole = _EXPRESSION.fullmatch(text)
         if whole and whole.group(1) is None:
             return self._resolve(whole, path)
-        return _EXPRESSION.sub(
-            lambda match: "${" if match.group(1) else str(self._resolve(match, path)), text
-        )
+        secret = False
+
+        def part(match: re.Match[str]) -> str:
+            nonlocal secret
+            value = "${" if match.group(1) else self._resolve(match, path)
+            if isinstance(value, SecretStr):
+                secret = True
+                return value.get_secret_value()
+            return str(value)
+
+        filled = _EXPRESSION.sub(part, text)
+        return SecretStr(filled) if secret else filled
 
     def _resolve(self, match: re.Match[str], path: KeyPath) -> object:
         body = _BODY.fullmatch(match.group(2))
         if body is None:
             return self._fault(
-                match, path, "is not an expression: write ${param:NAME}, ${env:NAME} or ${env:NAME:-default}"
+                match,
+                path,
+                "is not an expression: write ${param:NAME}, ${env:NAME}, ${env:NAME:-default} "
+                "or ${secret:NAME}",
             )
         kind, name, default = body.groups()
+        if kind == "secret":
+            return self._secret(match, path, name, default)
         if kind == "env":
             # As in a shell, :- also covers a variable that is set but empty.
-            found = self._env.get(name) or default
+            found = self._surroundings.env.get(name) or default
             return (
                 found
                 if found is not None
@@ -102,6 +155,16 @@ class _Interpolation:
                 )
             )
         return self._parameter(match, path, name, default)
+
+    def _secret(self, match: re.Match[str], path: KeyPath, name: str, default: str | None) -> object:
+        if not _may_be_secret(path):
+            return self._fault(match, path, "a secret may stand only under models.NAME.options")
+        if path[3:4] == ("base_url",):
+            return self._fault(match, path, "an address is no secret: health checks and errors show it")
+        if default is not None:
+            return self._fault(match, path, "a secret has no default")
+        found = self._surroundings.secret(name)
+        return found if isinstance(found, SecretStr) else self._fault(match, path, found)
 
     def _parameter(self, match: re.Match[str], path: KeyPath, name: str, default: str | None) -> object:
         if self._parameters is None:
@@ -115,6 +178,7 @@ class _Interpolation:
         return self._parameters[name]
 
     def _fault(self, match: re.Match[str], path: KeyPath, message: str) -> str:
-        place = self._document.locate(path, match.group())
-        self._document.report(f"{match.group()}: {message.rstrip('.')}.", place)
+        document, inner = self._origin.locate(path)
+        place = document.locate(inner, match.group())
+        document.report(f"{match.group()}: {message.rstrip('.')}.", place)
         return match.group()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from agentkit.blueprints.models import ModelSpec
 from agentkit.llm.base import LLMConfig
 from agentkit.llm.policies import BreakerPolicy, Price, RetryPolicy, Timeouts
+from agentkit.llm.providers.scripted import Script
 
 
 def model_config(
@@ -21,6 +22,21 @@ def model_config(
     spec = models[name]
     fallbacks = tuple(_alone(models[fallback], allowed_modules) for fallback in spec.fallbacks)
     return replace(_alone(spec, allowed_modules), fallbacks=fallbacks, fallback_on=spec.fallback_on)
+
+
+def scripted_config(config: LLMConfig, script: Script) -> LLMConfig:
+    """The configuration of a model that says what a script says, priced and bounded as before."""
+    return replace(
+        config,
+        provider="scripted",
+        fallbacks=(),
+        concurrency=None,
+        cache=None,
+        tool_calls="auto",
+        use=None,
+        allowed_modules=(),
+        options={"script": script},
+    )
 
 
 def _alone(spec: ModelSpec, allowed_modules: Sequence[str]) -> LLMConfig:

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from agentkit.blueprints.checks import Checker, source_path
+from agentkit.blueprints.checks import Checker
+from agentkit.blueprints.interpolation import SECRETS, Surroundings
 from agentkit.blueprints.schema import Blueprint, PromptRef
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
@@ -36,9 +38,9 @@ class LoadedBlueprint:
     Attributes:
         spec: The validated blueprint.
         digest: SHA-256 (hexadecimal) over its files, its resolved values and its prompts;
-            does not depend on where the files are.
+            does not depend on where the files are, nor on the values of secrets.
         root: Folder that relative paths start from.
-        files: Every file it was read from, the main one first.
+        files: Every file it was read from, the main one first, those it extends last.
         prompts: The prompts it uses, in the version it uses: pinned when it was loaded.
         sources: Its knowledge sources with absolute paths.
         warnings: Things that work but are probably not meant.
@@ -61,6 +63,7 @@ def load(
     tools: Collection[str] | None = None,
     parameters: Mapping[str, object] = _NOTHING,
     env: Mapping[str, str] = _NOTHING,
+    secrets: Path = SECRETS,
 ) -> LoadedBlueprint:
     """Read and check a blueprint. Imports no user code; needs no network and no database.
 
@@ -70,12 +73,13 @@ def load(
         providers: Valid provider names; any name passes if None. `auto` is always valid.
         tools: Valid tool names; any name passes if None.
         parameters: Values for the blueprint's `parameters`.
-        env: Environment that `${env:NAME}` reads.
+        env: Environment that `${env:NAME}` and `${secret:NAME}` read.
+        secrets: Folder with one file a secret, for those not in the environment.
 
     Raises:
         BlueprintError: The blueprint is faulty; `problems` has every fault with its place.
     """
-    tree = SourceTree(path, parameters, env)
+    tree = SourceTree(path, parameters, Surroundings(env, secrets))
     problems = tree.faults
     spec: Blueprint | None = None
     checker: Checker | None = None
@@ -95,8 +99,10 @@ def load(
         files=tree.files,
         prompts=MappingProxyType(checker.found_prompts),
         sources=tuple(
-            Source(source_path(tree.root, source).resolve(), source.scope)
-            for source in spec.knowledge.sources
+            Source(
+                tree.resolve(source.path, ("knowledge", "sources", number, "path")).resolve(), source.scope
+            )
+            for number, source in enumerate(spec.knowledge.sources)
         ),
         warnings=(*_name_warning(tree, spec, path), *checker.warnings),
     )
@@ -180,7 +186,7 @@ def _name_warning(tree: SourceTree, spec: Blueprint, path: Path) -> Sequence[Pro
 def _digest(tree: SourceTree, spec: Blueprint, prompts: Mapping[PromptRef, Prompt]) -> str:
     content = {
         "files": {
-            file.relative_to(tree.root).as_posix(): document.text
+            Path(os.path.relpath(file, tree.root)).as_posix(): document.text
             for file, document in zip(tree.files, tree.documents, strict=True)
         },
         "spec": spec.model_dump(mode="json"),

@@ -100,7 +100,8 @@ class ModelSpec(Section):
         default="auto", description="Whether the model is sent tools, or writes its calls as JSON."
     )
     options: Mapping[str, Any] = Field(
-        default_factory=dict[str, Any], description="Passed to the provider as they are."
+        default_factory=dict[str, Any],
+        description="Passed to the provider as they are; may hold ${secret:NAME}.",
     )
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, cast
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from agentkit.blueprints.cases import CaseSpec, Texts
 from agentkit.blueprints.fields import (
     SLUG,
     Duration,
@@ -64,7 +65,7 @@ class PromptRef(Section):
 class SourceSpec(Section):
     """Files that feed one knowledge scope."""
 
-    path: Text = Field(description="File or folder; relative to the blueprint's folder.")
+    path: Text = Field(description="File or folder; relative to the folder of this file.")
     scope: Slug = Field(description="Scope its text is searched under.")
 
 
@@ -268,6 +269,10 @@ class Blueprint(Section):
     kind: Literal["Blueprint"] = Field(description="What this file is.")
     name: Slug = Field(description="Name the blueprint is found and measured by.")
     description: str = Field(default="", description="What the team is for.")
+    extends: Texts | None = Field(
+        default=None,
+        description="Blueprint file or folder this one is laid over; or several, the last on top.",
+    )
     parameters: Mapping[Slug, ParameterSpec] = Field(
         default_factory=dict[str, ParameterSpec], description="Values that ${param:NAME} stands for."
     )
@@ -287,6 +292,9 @@ class Blueprint(Section):
     )
     security: SecuritySpec = Field(default=SecuritySpec(), description="What code may be loaded.")
     runtime: RuntimeSpec = Field(default=RuntimeSpec(), description="How the graph runs.")
+    tests: tuple[CaseSpec, ...] = Field(
+        default=(), description="What 'agentkit blueprint test' runs and checks."
+    )
 
     def agent(self, name: str) -> AgentSpec:
         """Return the agent called `name`.

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from agentkit.cli import blueprint, chat, db, doctor, documents, models, prompts
+from agentkit.cli import blueprint, chat, db, doctor, documents, init, models, prompts
 from agentkit.cli.session import report
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(init.init)
 app.command()(chat.chat)
 app.command()(documents.ingest)
 app.add_typer(documents.app, name="documents")

@@ -1,10 +1,12 @@
 """`agentkit blueprint`: check and show blueprints without running them."""
 
-from typing import TYPE_CHECKING, Annotated
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agentkit.cli.session import FAILED, Json, err, out, print_json
+from agentkit.cli.session import FAILED, WRONG_USE, Json, err, out, print_json
 
 if TYPE_CHECKING:
     from agentkit.blueprints import LoadedBlueprint
@@ -63,11 +65,45 @@ def show(path: Name, *, as_json: Annotated[bool, Json] = False) -> None:
 
 
 @app.command()
-def graph(path: Name) -> None:
-    """Print the graph as Mermaid text."""
+def graph(
+    path: Name,
+    *,
+    form: Annotated[
+        Literal["mermaid", "svg"], typer.Option("--format", help="Mermaid text, or an SVG picture.")
+    ] = "mermaid",
+    file: Annotated[
+        Path | None, typer.Option("--out", dir_okay=False, help="Write it there instead of printing it.")
+    ] = None,
+) -> None:
+    """Draw models, knowledge, tools and routes. Needs no network and no other program."""
     from agentkit.blueprints.drawing import mermaid
+    from agentkit.blueprints.svg import svg
 
-    out.print(mermaid(_load(path).spec), markup=False)
+    drawn = svg(_load(path).spec) if form == "svg" else mermaid(_load(path).spec) + "\n"
+    if file is None:
+        sys.stdout.write(drawn)
+        return
+    try:
+        file.write_text(drawn, encoding="utf-8")
+    except OSError as error:
+        err.print(f"error: {str(file)!r} cannot be written: {error.strerror}.", style="red", markup=False)
+        raise typer.Exit(WRONG_USE) from None
+
+
+@app.command("test")
+def run_tests(
+    path: Name,
+    *,
+    name: Annotated[str, typer.Option(metavar="GLOB", help="Only tests whose name fits: 'pods*'.")] = "*",
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Also write the results as JUnit XML.")
+    ] = None,
+    as_json: Annotated[bool, Json] = False,
+) -> None:
+    """Run the tests a blueprint carries. With 'mock' they call no model and need no weights of one."""
+    from agentkit.cli.test_report import run
+
+    run(path, pattern=name, junit=junit, as_json=as_json)
 
 
 @app.command("list")

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from agentkit.errors import ConfigurationError, ProviderError
 from agentkit.llm.policies import DEFAULT_ON, BreakerPolicy, Price, Reason, RetryPolicy, Timeouts
+from agentkit.llm.secrets import hide
 from agentkit.weights import Progress, WeightsStore
 
 ToolSpec = dict[str, Any]
@@ -47,7 +48,8 @@ class LLMConfig:
         use: `module:factory` of a LangChain chat model, for the provider `langchain`.
         allowed_modules: Modules that `use` may name, everything below them included.
         price: What it costs, over the price list; None asks the list.
-        options: What only this provider understands; see the provider's docstring.
+        options: What only this provider understands; see the provider's docstring. A `SecretStr`
+            in it, however deep, reaches the provider as `agentkit.llm.secrets.reveal` gives it.
     """
 
     provider: str = "auto"
@@ -243,8 +245,8 @@ class LLMProvider(ABC):
         return await whole(self, self.chat(messages, tools=tools, stream=False, **options))
 
     def error(self, message: str, **fields: Any) -> ProviderError:
-        """Build a `ProviderError` that names this provider."""
-        return ProviderError(message, provider=self.name, **fields)
+        """Build a `ProviderError` that names this provider; secrets among its options are hidden."""
+        return ProviderError(hide(message, self.config.options), provider=self.name, **fields)
 
 
 def closing(

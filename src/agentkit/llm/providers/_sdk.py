@@ -33,6 +33,7 @@ from agentkit.llm.providers._http import (
     trust,
 )
 from agentkit.llm.providers._stream_end import StreamEnd
+from agentkit.llm.secrets import hide, reveal
 
 _DESCRIBE_SECONDS = 10.0
 _KEPT_ALIVE = 20
@@ -124,12 +125,12 @@ class SDKProvider(LLMProvider):
         # LangChain's package brings the SDK.
         self._langchain: ModuleType = require(self.langchain_name, extra=self.extra, purpose=purpose)
         self._sdk: ModuleType = require(self.sdk_name, extra=self.extra, purpose=purpose)
-        options = dict(config.options)
+        options = reveal(config.options)
         key, url = options.pop("api_key", None), options.pop("base_url", None)
         if refused := sorted(set(options) & set(_RESERVED)):
             raise ConfigurationError(f"{self.name}: {', '.join(refused)} cannot be set as an option.")
         self._options = options
-        self._key = self._api_key(key if key is None or isinstance(key, SecretStr) else SecretStr(str(key)))
+        self._key = self._api_key(None if key is None else SecretStr(str(key)))
         self._url = str(url or self._base_url()).rstrip("/")
         # The SDK's own HTTP library: httpx2 since openai 3 and anthropic 1, httpx before.
         self._http: ModuleType = importlib.import_module(
@@ -244,7 +245,8 @@ class SDKProvider(LLMProvider):
     def _mapped(self, error: Exception, *, begun: bool = False) -> ProviderError:
         """Say once what any exception from below means; `begun`: part of the answer was read before."""
         status, words = sdk_errors.status(error), sdk_errors.words(error)
-        text, key = sdk_errors.text(error) or type(error).__name__, self._key.get_secret_value()
+        text = hide(sdk_errors.text(error) or type(error).__name__, self.config.options)
+        key = self._key.get_secret_value()
         text = (text.replace(key, "***") if len(key) >= _SECRET_LENGTH else text)[:_EXCERPT]
         if status is not None:
             return self.error(

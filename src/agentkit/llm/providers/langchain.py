@@ -20,7 +20,6 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable, RunnableSequence
 from langchain_core.runnables.base import RunnableBinding
-from pydantic import SecretStr
 
 from agentkit.errors import AgentKitError, ConfigurationError, ProviderError
 from agentkit.llm._loops import PerLoop
@@ -28,6 +27,7 @@ from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, Provide
 from agentkit.llm.providers._foreign_errors import is_passing, retry_after, status, text
 from agentkit.llm.providers._http import retryable
 from agentkit.llm.providers._stream_end import StreamEnd
+from agentkit.llm.secrets import reveal, secrets_in
 from agentkit.references import load
 
 # What LangChain's packages call the longest answer.
@@ -121,7 +121,7 @@ class LangChainProvider(LLMProvider):
         given = {name: value for name, value in offered.items() if open_ended or name in names}
         if "max_retries" in names:
             given["max_retries"] = 0
-        given |= self.config.options
+        given |= reveal(self.config.options)
         return {name: value for name, value in given.items() if value is not None}
 
     async def chat(
@@ -215,12 +215,8 @@ def _parameters(target: Any) -> tuple[set[str], bool]:
 
 def _secrets(options: Mapping[str, Any]) -> list[str]:
     """Options that must not be repeated: secrets by their type or by their name."""
-    found = [
-        str(value.get_secret_value() if isinstance(value, SecretStr) else value)
-        for name, value in options.items()
-        if isinstance(value, SecretStr) or (isinstance(value, str) and _SECRET.search(name))
-    ]
-    return [secret for secret in found if len(secret) >= _SECRET_LENGTH]
+    named = [value for name, value in options.items() if isinstance(value, str) and _SECRET.search(name)]
+    return [*secrets_in(options), *(value for value in named if len(value) >= _SECRET_LENGTH)]
 
 
 def _overrides(model: BaseChatModel, method: str) -> bool:

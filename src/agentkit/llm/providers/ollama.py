@@ -33,6 +33,7 @@ from agentkit.llm.providers._http import (
     shown,
     trust,
 )
+from agentkit.llm.secrets import reveal
 
 DEFAULT_MODEL = "qwen3:8b"
 
@@ -89,7 +90,7 @@ class OllamaProvider(LLMProvider):
 
     def __init__(self, config: LLMConfig, context: ProviderContext) -> None:
         super().__init__(config, context)
-        options = dict(config.options)
+        options = reveal(config.options)
         self._keep_alive = options.pop("keep_alive", None)
         if (size := options.pop("context_tokens", None)) is not None:
             options["num_ctx"] = size

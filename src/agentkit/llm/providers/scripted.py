@@ -12,7 +12,7 @@ import json
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, cast
 from uuid import uuid4
 
@@ -57,6 +57,7 @@ class Step:
         tool_calls: What it calls.
         error: What it raises, after `text` if there is any.
         expect: Text the last message must contain, or a test of all messages.
+        seen: Text that any of the messages must contain: what the model is to remember.
         usage: Token counts it reports; `estimated` counts about four characters a token,
             None reports none.
     """
@@ -66,11 +67,21 @@ class Step:
     error: BaseException | None = None
     expect: Expectation | None = None
     usage: UsageMetadata | Literal["estimated"] | None = "estimated"
+    seen: str | None = None
 
 
-Reply = str | Step | ToolUse | BaseException | BaseModel | Mapping[str, Any] | Sequence[ToolUse]
+Reply = (
+    str
+    | Step
+    | ToolUse
+    | BaseException
+    | BaseModel
+    | Mapping[str, Any]
+    | Sequence[ToolUse | Mapping[str, Any]]
+)
 """A step, or short for one: text, an error, tool calls, or data the model says as JSON.
-As a mapping: `{"tool": name, "arguments": {...}}`, `{"text": ..., "expect": ...}`, else data."""
+As a mapping: `{"tool": name, "arguments": {...}}` (a list of those is several calls at once),
+`{"text": ...}`, either with `"expect"` and `"seen"`; else data."""
 
 
 def step(reply: Reply) -> Step:
@@ -99,32 +110,39 @@ def step(reply: Reply) -> Step:
 
 def _called(reply: object) -> Step:
     calls = cast("Sequence[object]", reply) if isinstance(reply, Sequence) else ()
-    uses = tuple(call for call in calls if isinstance(call, ToolUse))
+    steps = [step(cast("Reply", call)) for call in calls if isinstance(call, (ToolUse, Mapping))]
+    uses = tuple(use for made in steps for use in made.tool_calls)
     if not uses or len(uses) != len(calls):
         raise ConfigurationError(f"A scripted reply cannot be {reply!r}.")
-    return Step(tool_calls=uses)
+    return replace(steps[0], tool_calls=uses)
 
 
 def _mapped(reply: Mapping[str, Any]) -> Step:
     keys = set(reply)
-    if "tool" in keys and keys <= {"tool", "arguments", "expect"}:
+    wanted: dict[str, Any] = {key: reply.get(key) for key in ("expect", "seen")}
+    if "tool" in keys and keys <= {"tool", "arguments", *wanted}:
         use = ToolUse(str(reply["tool"]), reply.get("arguments") or {})
-        return Step(tool_calls=(use,), expect=reply.get("expect"))
-    if "text" in keys and keys <= {"text", "expect"}:
-        return Step(text=str(reply["text"]), expect=reply.get("expect"))
+        return Step(tool_calls=(use,), **wanted)
+    if "text" in keys and keys <= {"text", *wanted}:
+        return Step(text=str(reply["text"]), **wanted)
     return Step(text=json.dumps(reply, ensure_ascii=False))
 
 
 class Script:
     """The steps of one scripted model, consumed in order, and the calls it received.
 
+    Args:
+        *replies: What it says, one a call.
+        name: Whose script it is, for errors.
+
     Example:
         >>> with Script("Hello!") as script:
         ...     script.take([])
-        Step(text='Hello!', tool_calls=(), error=None, expect=None, usage='estimated')
+        Step(text='Hello!', tool_calls=(), error=None, expect=None, usage='estimated', seen=None)
     """
 
-    def __init__(self, *replies: Reply) -> None:
+    def __init__(self, *replies: Reply, name: str = "") -> None:
+        self._whose = f" of {name!r}" if name else ""
         self._steps = deque(step(reply) for reply in replies)
         self._total = len(self._steps)
         self.calls: list[list[BaseMessage]] = []
@@ -139,7 +157,7 @@ class Script:
         last = _excerpt(messages)
         if not self._steps:
             raise ScriptError(
-                f"Call {len(self.calls)} is not in the script, which has {self._total} steps. "
+                f"Call {len(self.calls)} is not in the script{self._whose}, which has {self._total} steps. "
                 f"Its last message: {last!r}",
                 hint="Add a step, or find out why the model is called once more.",
             )
@@ -147,11 +165,17 @@ class Script:
         wanted = taken.expect
         if isinstance(wanted, str) and wanted not in (str(messages[-1].text) if messages else ""):
             raise ScriptError(
-                f"Call {len(self.calls)} expected {wanted!r} in the last message, got {last!r}."
+                f"Call {len(self.calls)}{self._whose} expected {wanted!r} in the last message, got {last!r}."
             )
         if callable(wanted) and not wanted(messages):
             raise ScriptError(
-                f"The expectation of call {len(self.calls)} does not hold. Its last message: {last!r}"
+                f"The expectation of call {len(self.calls)}{self._whose} does not hold. "
+                f"Its last message: {last!r}"
+            )
+        if taken.seen is not None and not any(taken.seen in str(message.text) for message in messages):
+            raise ScriptError(
+                f"Call {len(self.calls)}{self._whose} was to see {taken.seen!r}; "
+                f"none of its {len(messages)} messages has it."
             )
         return taken
 
