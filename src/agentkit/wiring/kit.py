@@ -1,4 +1,4 @@
-"""Where settings become objects; the only place that knows them all.
+"""Everything one application needs, made from its settings.
 
 A `Kit` opens each part at first use, so that listing prompts starts no database, and
 closes whatever was opened, last opened first.
@@ -6,7 +6,6 @@ closes whatever was opened, last opened first.
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,14 +17,13 @@ from agentkit.errors import ConfigurationError
 from agentkit.events import DownloadProgressed, EventBus, IngestProgressed, StageStarted
 from agentkit.llm import MIGRATIONS as LLM_MIGRATIONS
 from agentkit.llm.gateway import LLMGateway
-from agentkit.llm.providers import PROVIDERS
 from agentkit.observability.logging import log_event
 from agentkit.prompts import PromptManager
 from agentkit.rag import MIGRATIONS
 from agentkit.resources import search_path
 from agentkit.settings import Settings
-from agentkit.tools import TOOLS
 from agentkit.weights import WeightsStore
+from agentkit.wiring.blueprints import check_blueprint, project_root
 
 if TYPE_CHECKING:
     from langchain_core.caches import BaseCache
@@ -122,7 +120,7 @@ class Kit:
         if not loaded.sources:
             return []
         ingestor = await self.ingestor()
-        root = _project_root(loaded)
+        root = project_root(loaded)
         reports: list[IngestReport] = []
         for source in loaded.sources:
             report = await ingestor.ingest(
@@ -371,41 +369,6 @@ def _circuits(settings: Settings) -> "SharedCircuits | None":
     return RedisCircuits(settings.redis_url.get_secret_value())
 
 
-def check_blueprint(
-    name_or_path: str | Path, settings: Settings, prompts: PromptManager | None = None
-) -> "LoadedBlueprint":
-    """Find, read and check a blueprint; starts nothing and imports no tool.
-
-    Args:
-        name_or_path: Name of a blueprint, or path of its folder or file.
-        settings: Say where blueprints and prompts are looked up.
-        prompts: A manager to share, instead of a new one.
-
-    Raises:
-        UnknownNameError: There is no such blueprint.
-        BlueprintError: It is faulty; all faults are listed.
-    """
-    from agentkit import blueprints
-
-    return blueprints.load(
-        blueprints.find_blueprint(name_or_path, search_path("blueprints", settings.blueprints_dir)),
-        prompts=prompts or PromptManager(search_path("prompts", settings.prompts_dir)),
-        providers=PROVIDERS.names(),
-        tools=TOOLS.names(),
-        env=os.environ,
-    )
-
-
-def _project_root(loaded: "LoadedBlueprint") -> Path:
-    """The folder that documents of a blueprint are named from: the one that holds `blueprints/`."""
-    root = loaded.root
-    if root.name == "blueprints":
-        base = root.parent
-    else:
-        base = root.parent.parent if root.parent.name == "blueprints" else root.parent
-    return Path(os.path.commonpath([base, *(source.path for source in loaded.sources)]))
-
-
 @asynccontextmanager
 async def open_kit(
     settings: Settings | None = None, *, events: EventBus | None = None
@@ -427,42 +390,3 @@ async def open_kit(
     finally:
         await kit.aclose()
         unsubscribe()
-
-
-def load_blueprint(name_or_path: str | Path, settings: Settings | None = None) -> "Graph":
-    """Return a ready graph in one call, for scripts and notebooks.
-
-    Its parts live on a background event loop until the interpreter exits, so `invoke` and
-    `stream` work as well as `ainvoke` and `astream` on any loop of yours.
-
-    Args:
-        name_or_path: Name of a blueprint, or path of its folder or file.
-        settings: None reads the environment, `.env` and `agentkit.yaml`.
-
-    Raises:
-        AgentKitError: As `Kit.graph` and `open_kit`.
-    """
-    return portal.run(_shared_graph, name_or_path, settings)
-
-
-_shared: list[tuple[Settings, Kit]] = []
-"""Kits of `load_blueprint`, one for each distinct settings."""
-
-
-async def _shared_graph(name_or_path: str | Path, settings: Settings | None) -> "Graph":
-    settings = settings or Settings.load()
-    for known, kit in _shared:
-        if known == settings:
-            return await kit.graph(name_or_path)
-    if not _shared:
-        portal.at_end(_close_shared)
-    events = EventBus()
-    events.subscribe(log_event)
-    kit = Kit(settings, events)
-    _shared.append((settings, kit))
-    return await kit.graph(name_or_path)
-
-
-async def _close_shared() -> None:
-    while _shared:
-        await _shared.pop()[1].aclose()
