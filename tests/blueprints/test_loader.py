@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from agentkit.blueprints import find_blueprint, list_blueprints, load
-from agentkit.blueprints.schema import PromptRef
+from agentkit.blueprints.fields import PromptRef
 from agentkit.errors import BlueprintError, UnknownNameError
 from agentkit.prompts import PromptManager
 

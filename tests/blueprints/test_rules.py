@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.blueprints.schema import PromptRef
+from agentkit.blueprints.fields import PromptRef
 from agentkit.prompts import PromptManager
 
 TWO = """\

@@ -6,18 +6,13 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
+from agentkit.blueprints.agents import ToolSpec
 from agentkit.blueprints.cases import case_faults
+from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
+from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, SupervisorSpec
 from agentkit.blueprints.rule_checks import check_rules
-from agentkit.blueprints.schema import (
-    SEVERAL_PROMPT,
-    KnowledgeSpec,
-    LlmRoutingSpec,
-    PromptRef,
-    SecuritySpec,
-    SourceSpec,
-    SupervisorSpec,
-    ToolSpec,
-)
+from agentkit.blueprints.schema import SecuritySpec
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem, PromptError, UnknownNameError
 from agentkit.prompts import Prompt, PromptManager

@@ -9,9 +9,10 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from agentkit.blueprints.agents import AgentSpec, SpendingSpec, ToolSpec
+from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
-from agentkit.blueprints.schema import AgentSpec, PromptRef, SpendingSpec, ToolSpec
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent

@@ -1,6 +1,7 @@
 """A blueprint as a Mermaid flowchart: who is routed to, with which model, knowledge and tools."""
 
-from agentkit.blueprints.schema import AgentSpec, Blueprint
+from agentkit.blueprints.agents import AgentSpec
+from agentkit.blueprints.schema import Blueprint
 
 
 def mermaid(blueprint: Blueprint) -> str:

@@ -2,7 +2,8 @@
 
 from typing import Any, cast
 
-from agentkit.blueprints.schema import AgentSpec, Blueprint
+from agentkit.blueprints.agents import AgentSpec
+from agentkit.blueprints.schema import Blueprint
 
 _EXPRESSION = {"type": "string", "pattern": r"\$\{(param|env):"}
 

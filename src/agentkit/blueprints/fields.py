@@ -55,3 +55,12 @@ class Section(BaseModel):
     """A mapping of the blueprint: unknown keys are refused, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PromptRef(Section):
+    """A prompt file and the version to use."""
+
+    ref: Text = Field(description="Path below the prompts folder without suffix: agents/kubernetes.")
+    version: Annotated[Int, Field(ge=1)] | None = Field(
+        default=None, description="Version; the current one if absent."
+    )

@@ -13,8 +13,9 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from agentkit.blueprints.checks import Checker
+from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.interpolation import SECRETS, Surroundings
-from agentkit.blueprints.schema import Blueprint, PromptRef
+from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
 from agentkit.prompts import Prompt, PromptManager

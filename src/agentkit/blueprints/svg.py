@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from agentkit.blueprints.schema import AgentSpec, Blueprint
+from agentkit.blueprints.agents import AgentSpec
+from agentkit.blueprints.schema import Blueprint
 
 # Pixels. Text is 13 high and at most 7.3 wide a character in the usual sans-serif fonts.
 _CARD, _SIDE, _GAP, _MARGIN = 400, 220, 90, 24

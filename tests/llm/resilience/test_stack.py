@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from agentkit.blueprints.llm_config import model_config
-from agentkit.blueprints.schema import ModelSpec
+from agentkit.blueprints.models import ModelSpec
 from agentkit.errors import CircuitOpenError, ProviderError, ProviderTimeoutError
 from agentkit.events import AttemptFinished, CircuitChanged, FellBack, ModelCallFinished
 from agentkit.llm import GatewayChatModel, LLMConfig, LLMGateway

@@ -1,0 +1,81 @@
+"""The key `agents`: one agent, its tools and its limits."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from agentkit.blueprints.fields import SLUG, Duration, Float, Int, PromptRef, Reference, Section, Slug, Text
+
+RESERVED_AGENT_NAMES = frozenset(
+    {"supervisor", "none", "start", "end", "__start__", "__end__", "__interrupt__", "__error__"}
+)
+"""Names the graph or the routing answer uses itself."""
+
+
+def _agent_name(value: str) -> str:
+    if value in RESERVED_AGENT_NAMES:
+        raise ValueError(f"the name {value!r} is reserved; choose another for the agent.")
+    if not re.fullmatch(SLUG, value):
+        raise ValueError("must be lower-case letters, digits, - and _, starting with a letter.")
+    return value
+
+
+AgentName = Annotated[
+    str, BeforeValidator(lambda value: _agent_name(value) if isinstance(value, str) else value)
+]
+
+
+class ToolSpec(Section):
+    """One tool of an agent: a registered one by name, or a function by import path."""
+
+    name: Text | None = Field(default=None, description="Name of a registered tool.")
+    use: Reference | None = Field(
+        default=None, description="module:attribute; the module must be under security.allowed_modules."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "ToolSpec":
+        if (self.name is None) == (self.use is None):
+            raise ValueError("a tool has either 'name' or 'use', and only one of them.")
+        return self
+
+
+class SpendingSpec(Section):
+    """What model calls may spend; the call that no longer fits is not made."""
+
+    model_calls: Annotated[Int, Field(ge=1)] | None = Field(default=None, description="Most model calls.")
+    tokens: Annotated[Int, Field(ge=1)] | None = Field(
+        default=None, description="Most tokens, read and written."
+    )
+    cost_usd: Annotated[Float, Field(gt=0)] | None = Field(default=None, description="Most US dollars.")
+
+
+class LimitsSpec(SpendingSpec):
+    """What one turn of an agent may spend."""
+
+    timeout: Duration | None = Field(
+        default=None, description="Longest the supervisor waits for its answer: 60s; no limit if absent."
+    )
+
+    tool_iterations: Annotated[Int, Field(ge=1, le=20)] = Field(
+        default=5, description="Most rounds of tool calls before the agent must answer."
+    )
+    history_tokens: Annotated[Int, Field(ge=100)] = Field(
+        default=2000, description="Most tokens of earlier messages the model is shown; the newest are kept."
+    )
+
+
+class AgentSpec(Section):
+    """One agent: what it is for, and what it works with."""
+
+    name: AgentName = Field(description="Unique in the blueprint.", json_schema_extra={"pattern": SLUG})
+    description: Text = Field(description="What it answers; read by both routing strategies.")
+    examples: tuple[Text, ...] = Field(default=(), description="Typical questions; feed semantic routing.")
+    model: Text = Field(default="main", description="Name under models.")
+    prompt: PromptRef = Field(description="System prompt.")
+    knowledge_scope: tuple[Slug, ...] = Field(
+        default=(), description="Scopes it retrieves from; the model cannot widen them. None: no retrieval."
+    )
+    tools: tuple[ToolSpec, ...] = Field(default=(), description="Tools it may call.")
+    limits: LimitsSpec = Field(default=LimitsSpec(), description="Bounds of one turn.")
