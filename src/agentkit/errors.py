@@ -16,6 +16,8 @@
     │   ├── StreamInterruptedError    it broke off in mid-answer: .partial is the text so far
     │   └── ScriptError               the scripted model met a call its script does not have
     ├── BudgetExceededError           not tried: .limit is spent; .spent, .allowed
+    ├── SandboxError                  code could not be run; it was not the code's fault
+    │   └── SandboxUnavailableError   nothing here can isolate code: .reasons by backend
     ├── AgentError                    .agent: it could not do its part in a team's answer
     │   └── AgentTimeoutError         it took longer than .seconds, its limits.timeout
     ├── StructuredOutputError         the model's answer does not fit the schema asked for
@@ -29,7 +31,7 @@
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -313,6 +315,27 @@ class DocumentError(AgentKitError):
     def __init__(self, source: str, message: str, *, hint: str | None = None) -> None:
         super().__init__(f"{source}: {message}", hint=hint)
         self.source = source
+
+
+class SandboxError(AgentKitError):
+    """Foreign code could not be run, for a reason that is not the code's."""
+
+    code = "sandbox_error"
+
+
+class SandboxUnavailableError(SandboxError):
+    """Nothing on this machine can isolate foreign code; it is never run without.
+
+    Args:
+        reasons: Why not and what to do, by backend, in the order they were tried.
+    """
+
+    code = "sandbox_unavailable"
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        self.reasons = dict(reasons)
+        listed = "\n".join(f"  {name}: {reason}" for name, reason in self.reasons.items())
+        super().__init__(f"No sandbox works here, so code is not run.\n{listed}")
 
 
 class AgentError(AgentKitError):
