@@ -20,7 +20,7 @@ class LandlockSandbox(KernelSandbox):
     """Runs code under Landlock: the host's files are there but cannot be read, listed or written.
 
     Weaker than bubblewrap in three ways: names and sizes of the host's files can be guessed with
-    `stat`, the work directory is on the host's disk and measured every 50 ms instead of bounded by
+    `stat`, the work directory is on the host's disk and measured every 25 ms instead of bounded by
     a quota, and process ids and host name are the host's.
     """
 

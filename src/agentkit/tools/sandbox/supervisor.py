@@ -30,7 +30,7 @@ BOOT = (
 PYTHON_FLAGS = ("-I", "-S", "-B", "-X", "utf8")
 """No environment, no site and its .pth files, no bytecode written, UTF-8."""
 
-_MEASURE_EVERY = 0.05
+_MEASURE_EVERY = 0.025
 _FRAME = struct.Struct(">cHI")
 _MARSHAL_VERSION = 2  # readable by every Python 3
 

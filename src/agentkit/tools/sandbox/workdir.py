@@ -127,11 +127,16 @@ def remove(path: str) -> None:
 
 
 def _empty(directory: int) -> list[str]:
-    """Remove what is no folder from a directory and return its folders."""
+    """Remove files, links and empty folders from a directory and return the folders that are left."""
     folders: list[str] = []
-    for name in os.listdir(directory):
-        if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-            folders.append(name)
-        else:
+    with os.scandir(directory) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        if not is_folder:
             os.unlink(name, dir_fd=directory)
+            continue
+        try:
+            os.rmdir(name, dir_fd=directory)
+        except OSError:  # not empty
+            folders.append(name)
     return folders
