@@ -38,7 +38,7 @@ from agentkit.prompts import Prompt
 from agentkit.rag.retriever import RAGRetriever
 from agentkit.rag.vector_store import PgVectorStore
 from agentkit.references import load
-from agentkit.tools import TOOLS
+from agentkit.tools import TOOLS, available
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
 
     Raises:
         ConfigurationError: A tool cannot be imported, or is no tool.
+        SandboxUnavailableError: A tool runs code, and nothing on this machine can isolate code.
         UnknownNameError: A model's provider is unknown.
     """
     spec = blueprint.spec
@@ -189,7 +190,7 @@ def _fill(prompt: Prompt, **values: str) -> str:
 
 def _tool(spec: ToolSpec, allowed: Sequence[str]) -> BaseTool | Callable[..., Any]:
     if spec.use is None:
-        return TOOLS.get(spec.name or "")
+        return available(TOOLS.get(spec.name or ""))
     tool = load(spec.use, allowed=allowed, kind="tool")
     if not isinstance(tool, BaseTool) and not callable(tool):
         raise ConfigurationError(f"{spec.use!r} is neither a LangChain tool nor a function.")

@@ -1,5 +1,6 @@
 """`agentkit doctor`: what is present, what is missing, and the command that fixes it."""
 
+import asyncio
 import platform
 import sys
 from dataclasses import asdict, dataclass
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from agentkit.cli.session import FAILED, Json, Session, out, print_json
-from agentkit.errors import AgentKitError
+from agentkit.errors import AgentKitError, SandboxUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ async def _examine(session: Session) -> list[Finding]:
         findings.append(_split(f"model {name}", health.ok, health.detail))
     findings.append(_prompts(session))
     findings += _blueprints(session)
+    findings.append(await asyncio.to_thread(_sandbox, runs_code=_runs_code(session)))
     return findings
 
 
@@ -135,6 +137,40 @@ def _blueprints(session: Session) -> list[Finding]:
         else:
             findings.append(Finding("blueprint", ok=True, detail=f"{name}, {len(loaded.spec.agents)} agents"))
     return findings
+
+
+def _runs_code(session: Session) -> bool:
+    """Whether any blueprint here has an agent that may run code."""
+    from agentkit.blueprints import list_blueprints
+    from agentkit.resources import search_path
+
+    for name in list_blueprints(search_path("blueprints", session.kit.settings.blueprints_dir)):
+        try:
+            agents = session.kit.blueprint(name).spec.agents
+        except AgentKitError:  # listed above
+            continue
+        if any(tool.name == "code_execute" for agent in agents for tool in agent.tools):
+            return True
+    return False
+
+
+def _sandbox(*, runs_code: bool) -> Finding:
+    """Which backend would run code, and why not a better one; none is a fault only if one is needed."""
+    from agentkit.tools.sandbox.auto import AutoSandbox
+
+    sandbox = AutoSandbox()
+    try:
+        chosen = sandbox.chosen
+    except SandboxUnavailableError as error:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in error.reasons.items())
+        detail = f"none works here, so code_execute refuses. {_one_line(reasons)}"
+        return Finding("sandbox", ok=not runs_code, detail=detail, fix="see docs/sandbox.md")
+    others = "".join(f"; not {name}: {reason}" for name, reason in sandbox.passed_over.items())
+    return Finding("sandbox", ok=True, detail=_one_line(f"{chosen.name}, its self-test passed{others}"))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _split(name: str, ok: bool, text: str) -> Finding:

@@ -38,3 +38,17 @@ def tool(
         )
 
     return decorate
+
+
+def available(tool: BaseTool) -> BaseTool:
+    """Return a tool once it has said that it can do its work on this machine. May block.
+
+    A tool that depends on the machine has a method `ensure_available` that raises when it cannot.
+
+    Raises:
+        SandboxUnavailableError: It runs code, and nothing here can isolate code.
+    """
+    check = getattr(tool, "ensure_available", None)
+    if callable(check):
+        check()
+    return tool

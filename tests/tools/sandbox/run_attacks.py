@@ -82,7 +82,7 @@ class Host:
             made = open_sockets[name] = socket.socket(family, kind)
             made.bind(address)
             if isinstance(address, str) and address[0] != "\0":
-                os.chmod(address, 0o777)
+                Path(address).chmod(0o777)
             if kind == socket.SOCK_STREAM:
                 made.listen()
             listen = made.accept if kind == socket.SOCK_STREAM else lambda made=made: made.recv(99)
@@ -130,7 +130,9 @@ class Host:
         found["victim"] = (self.victim.poll(), Path(f"/proc/{self.victim.pid}/stat").read_text().split()[2])
         found["neighbour priority"] = os.getpriority(os.PRIO_PROCESS, self.victim.pid)
         found["children"] = children() - {self.victim.pid}
-        found["evil"] = [p for p in ("/tmp/evil", "/dev/shm/evil", "/var/tmp/evil", "/run/evil") if Path(p).exists()]
+        found["evil"] = [
+            p for p in ("/tmp/evil", "/dev/shm/evil", "/var/tmp/evil", "/run/evil") if Path(p).exists()
+        ]
         return found
 
     def close(self) -> None:
@@ -159,13 +161,15 @@ async def settled(host: Host) -> dict[str, Any]:
         await asyncio.sleep(0.02)
         for pid in seen["children"]:
             try:
-                os.waitpid(pid, os.WNOHANG)
+                os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - does not wait
             except ChildProcessError:
                 continue
     return seen
 
 
-def judge(result: SandboxResult | str, before: dict[str, Any], after: dict[str, Any], host: Host) -> list[str]:
+def judge(  # noqa: C901 - one look at each thing
+    result: SandboxResult | str, before: dict[str, Any], after: dict[str, Any], host: Host
+) -> list[str]:
     """What the attack achieved; nothing, if all is well."""
     problems = [f"changed: {name}: {before.get(name)} -> {after.get(name)}" for name in before | after
                 if before.get(name) != after.get(name)]  # fmt: skip
@@ -175,7 +179,7 @@ def judge(result: SandboxResult | str, before: dict[str, Any], after: dict[str, 
         return [*problems, f"raised: {result}"]
     text = result.stdout + result.stderr + repr(result.files)
     if "BREACH" in text:
-        problems.append(f"it says: {text[text.index('BREACH') : ][:300]}")
+        problems.append(f"it says: {text[text.index('BREACH') :][:300]}")
     if SECRET in text or any(SECRET.encode() in data for data in result.files.values()):
         problems.append("the secret came out")
     for name in result.files:
@@ -211,10 +215,10 @@ async def attack(one: Attack, sandbox: Any, host: Host) -> dict[str, Any]:
     return {"id": one.id, "exit": ended, "problems": problems, "said": said, "seconds": seconds}
 
 
-async def main(backend: str, output: str, part: str = "") -> None:
+async def main(backend: str, part: str = "") -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
+        os.chmod(folder, 0o755)  # noqa: PTH101
         root = Path(folder)
-        root.chmod(0o755)
         host = Host(root)
         tempfile.tempdir = str(host.tmp)  # where the work directories are made
         host.tmp.chmod(0o777)
@@ -230,8 +234,9 @@ async def main(backend: str, output: str, part: str = "") -> None:
             rows = [await attack(one, sandbox, host) for one in ATTACKS if part in one.id]
         finally:
             host.close()
-    Path(output).write_text(json.dumps({"uid": os.getuid(), "attacks": rows}))
+    return rows
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    done = asyncio.run(main(sys.argv[1], *sys.argv[3:]))
+    Path(sys.argv[2]).write_text(json.dumps({"uid": os.getuid(), "attacks": done}))

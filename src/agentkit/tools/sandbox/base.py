@@ -18,6 +18,7 @@ time, a forbidden ABI), or it ended itself without a word.
 NO_FILES: Mapping[str, bytes] = MappingProxyType({})
 
 _FILE_NAME = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,100}")
+_FILE_NAME_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,4 +139,8 @@ def check_input(code: str, files: Mapping[str, bytes], limits: Limits) -> None:
 
 def is_file_name(name: str) -> bool:
     """Whether `name` is one component of a path, printable, and of at most 100 characters."""
-    return _FILE_NAME.fullmatch(name) is not None and name.isprintable() and len(name.encode()) <= 200
+    return (
+        _FILE_NAME.fullmatch(name) is not None
+        and name.isprintable()
+        and len(name.encode()) <= _FILE_NAME_BYTES
+    )

@@ -7,11 +7,11 @@ sandbox, and nothing can outlive it.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from errno import ENOSYS, ENOTTY, EPERM
 
-from agentkit.tools.sandbox.syscalls import ARGUMENTS, Architecture
+from agentkit.tools.sandbox.syscalls import Architecture
 
 KILL = 0x80000000
 ALLOW = 0x7FFF0000
@@ -66,7 +66,7 @@ def build(architecture: Architecture) -> Program:
     if architecture.foreign is not None:
         program += [(_AT_LEAST, 0, 1, architecture.foreign), _answer(KILL)]
     for name, number in architecture.numbers.items():
-        body = _body(name) if name in ARGUMENTS else [_answer(ALLOW)]
+        body = _BODIES.get(name, [_answer(ALLOW)])
         program.append((_EQUAL, 0, len(body), number))
         if name in ("kill", "tgkill"):
             pid_marks.append(len(program) + 1)  # the comparison follows the load
@@ -146,30 +146,22 @@ def _stream_pair() -> list[Instruction]:
     ]
 
 
-def _body(name: str) -> list[Instruction]:
-    """What follows when the call is `name`; every path ends in an answer."""
-    match name:
-        case "clone3":  # its flags are in memory, out of sight; glibc falls back to clone
-            return [_answer(_ERRNO | ENOSYS)]
-        case "clone":
-            return _thread(0)
-        case "open":
-            return _open(1)
-        case "openat":
-            return _open(2)
-        case "ioctl":
-            return _one_of(1, IOCTLS, otherwise=ENOTTY)
-        case "fcntl":
-            return _one_of(1, FCNTLS)
-        case "prctl":
-            return _one_of(0, PRCTLS)
-        case "kill" | "tgkill":
-            return _one_of(0, (0,))  # 0 is replaced by the process's own id: see Program.pid_slots
-        case "prlimit64":  # its own limits, to read
-            return _zero(_low(0), _low(2), _high(2))
-        case "sendto":  # to the other end of a pair, never to an address
-            return _zero(_low(4), _high(4))
-        case "socketpair":
-            return _stream_pair()
-        case _:  # chmod, utimensat: Landlock has no right for them, so they succeed without effect
-            return [_answer(_ERRNO)]
+_NO_EFFECT = [_answer(_ERRNO)]
+"""Success without the call: Landlock has no right for modes and times, and copying a file sets them."""
+
+_BODIES: Mapping[str, list[Instruction]] = {
+    "clone": _thread(0),
+    "clone3": [_answer(_ERRNO | ENOSYS)],  # its flags are in memory, out of sight; glibc falls back to clone
+    "open": _open(1),
+    "openat": _open(2),
+    "ioctl": _one_of(1, IOCTLS, otherwise=ENOTTY),
+    "fcntl": _one_of(1, FCNTLS),
+    "prctl": _one_of(0, PRCTLS),
+    "kill": _one_of(0, (0,)),  # 0 is replaced by the process's own id: see Program.pid_slots
+    "tgkill": _one_of(0, (0,)),
+    "prlimit64": _zero(_low(0), _low(2), _high(2)),  # its own limits, to read
+    "sendto": _zero(_low(4), _high(4)),  # to the other end of a pair, never to an address
+    "socketpair": _stream_pair(),
+    **dict.fromkeys(("chmod", "fchmod", "fchmodat", "fchmodat2", "utimensat"), _NO_EFFECT),
+}
+"""What follows a call's number where the arguments decide; every path ends in an answer."""

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,7 +44,7 @@ class BubblewrapSandbox(KernelSandbox):
         return unsupported() or (None if shutil.which("bwrap") else "the program bwrap is not installed")
 
     @contextmanager
-    def launch(self, interpreter: Interpreter, payload: dict[str, Any]) -> Iterator[Launch]:
+    def launch(self, interpreter: Interpreter, payload: dict[str, Any]) -> Generator[Launch]:
         """See `KernelSandbox.launch`."""
         command = [shutil.which("bwrap") or "bwrap", *_NAMESPACES]
         command += _USER if payload["uid"] is None else _ROOT

@@ -65,5 +65,8 @@ def find_interpreter(python: str = sys.executable) -> Interpreter:
         executable, libraries, packages = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise SandboxError(f"The interpreter {python!r} cannot be run: {error}") from error
-    there = [[path for path in dict.fromkeys(paths) if os.path.isdir(path)] for paths in (libraries, packages)]
-    return Interpreter(executable, tuple(there[0]), tuple(there[1]))
+    return Interpreter(executable, _there(libraries), _there(packages))
+
+
+def _there(paths: list[str]) -> tuple[str, ...]:
+    return tuple(path for path in dict.fromkeys(paths) if os.path.isdir(path))

@@ -25,7 +25,7 @@ from agentkit.tools.sandbox.syscalls import ARCHITECTURES
 
 PARALLEL = 4
 
-_FIRST_UID, _UIDS = 0x6A000000, 1 << 24
+_FIRST_UID, _UIDS, _ENOUGH = 0x6A000000, 1 << 24, 1000
 """User ids nobody is given: root's runs each take a random one, so that they cannot meet."""
 
 
@@ -190,7 +190,7 @@ def spare_uid() -> int | None:
         return wanted
     first, count = max(ranges, key=lambda one: one[1])
     # The upper half of what there is, less the last two: 65534 is nobody, and nobody owns things.
-    return first + count // 2 + secrets.randbelow(count // 2 - 2) if count >= 1000 else None
+    return first + count // 2 + secrets.randbelow(count // 2 - 2) if count >= _ENOUGH else None
 
 
 @cache

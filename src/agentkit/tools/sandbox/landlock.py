@@ -1,7 +1,7 @@
 """Backend `landlock`: the process locks itself in. Needs nothing installed and no namespaces."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -37,7 +37,7 @@ class LandlockSandbox(KernelSandbox):
         return unsupported()
 
     @contextmanager
-    def launch(self, interpreter: Interpreter, payload: dict[str, Any]) -> Iterator[Launch]:
+    def launch(self, interpreter: Interpreter, payload: dict[str, Any]) -> Generator[Launch]:
         """See `KernelSandbox.launch`."""
         readable = [path for path in (*_READABLE, *interpreter.paths) if os.path.exists(path)]
         with work_directory(payload["uid"]) as work:

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -94,7 +94,7 @@ class SelfTest:
 
 
 @contextmanager
-def self_test(environment: dict[str, str], *, forbid_root: bool) -> Iterator[SelfTest]:
+def self_test(environment: dict[str, str], *, forbid_root: bool) -> Generator[SelfTest]:
     """Lay out a canary on the host and write the probe that goes for it.
 
     Args:

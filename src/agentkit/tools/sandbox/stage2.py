@@ -45,6 +45,7 @@ _WORK = (
 )  # fmt: skip
 _ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _SINCE = {2: _REFER, 3: _TRUNCATE, 5: _IOCTL_DEV}
+_WORDS_SINCE = {4: 3, 6: 3}  # further fields of the ruleset: all of TCP; abstract sockets and signals
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -78,10 +79,9 @@ def landlock_ruleset(readable: "list[str]", work: str, writable: "list[str]") ->
     for since, right in _SINCE.items():
         if abi >= since:
             handled |= right
-    net, scopes = (3 if abi >= 4 else 0), (3 if abi >= 6 else 0)
-    size = 8 if abi < 4 else 16 if abi < 6 else 24
-    attributes = ctypes.create_string_buffer(struct.pack("=QQQ", handled, net, scopes), 24)
-    made = _libc.syscall(_LANDLOCK_CREATE, attributes, ctypes.c_size_t(size), 0)
+    words = [handled] + [rights for since, rights in _WORDS_SINCE.items() if abi >= since]
+    attributes = ctypes.create_string_buffer(struct.pack(f"={len(words)}Q", *words), 8 * len(words))
+    made = _libc.syscall(_LANDLOCK_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
     ruleset = _check(made, "landlock_create_ruleset")
     rules = [(path, _READ) for path in readable] + [(path, _READ_FILE | _WRITE_FILE) for path in writable]
     for path, rights in [*rules, (work, _WORK)]:
@@ -205,7 +205,7 @@ def _execute(code: str) -> str:
     main = ModuleType("__main__")
     sys.modules["__main__"] = main
     try:
-        tree = compile(code, "<code>", "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
+        tree: Any = compile(code, "<code>", "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], _ast.Expr) else None
         exec(compile(tree, "<code>", "exec", dont_inherit=True), main.__dict__)  # noqa: S102 - the point
         if last is not None:
@@ -290,7 +290,8 @@ def main(payload: "dict[str, Any]", pipe: int) -> None:
         pipe = 3
         sys.path[:] = [*sys.path, *payload["packages"]]
         sys.argv[:] = ["<code>"]
-        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # pyright: ignore
+        stdout: Any = sys.stdout
+        stdout.reconfigure(line_buffering=True, errors="backslashreplace")
         _lock_in(payload)
     except BaseException as error:  # noqa: BLE001 - the supervisor says it
         _send(pipe, b"X", data=f"{type(error).__name__}: {error}".encode())

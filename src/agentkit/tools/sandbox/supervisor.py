@@ -211,7 +211,7 @@ class _Watch(asyncio.SubprocessProtocol):
         if not self.exited.done():
             self.exited.set_result(None)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self.closed("process")
 
 
@@ -224,7 +224,7 @@ class _ResultPipe(asyncio.Protocol):
         if self._watch.result.truncated:
             self._watch.stop("output")
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._watch.closed("results")
 
 

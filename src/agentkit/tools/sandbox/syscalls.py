@@ -2,9 +2,9 @@
 
 What is not here fails with EPERM: among it fork, exec, socket, bind, connect, mknod, link,
 mount, ptrace, io_uring, bpf, keyctl, memfd_create, userfaultfd, splice, SysV IPC, inotify,
-setuid, capset and every way to name another process. `ARGUMENTS` lists the calls that
-`bpf` looks at more closely. Numbers: Linux `arch/x86/entry/syscalls/syscall_64.tbl` and
-`include/uapi/asm-generic/unistd.h`.
+setuid, capset and every way to name another process. Some of those listed are allowed in
+some forms only, or answered without being made: see `bpf`. Numbers: Linux
+`arch/x86/entry/syscalls/syscall_64.tbl` and `include/uapi/asm-generic/unistd.h`.
 """
 
 from collections.abc import Mapping
@@ -52,12 +52,6 @@ shutdown=210 recvfrom=207 getsockopt=209 getsockname=204 getpeername=205
 openat=56 clone=220 clone3=435 ioctl=29 fcntl=25 socketpair=199 prlimit64=261 prctl=167
 kill=129 tgkill=131 sendto=206 fchmod=52 fchmodat=53 fchmodat2=452 utimensat=88
 """
-
-ARGUMENTS = frozenset(
-    "open openat clone clone3 ioctl fcntl socketpair prlimit64 prctl kill tgkill sendto".split()
-    + "chmod fchmod fchmodat fchmodat2 utimensat".split()
-)
-"""Calls whose arguments decide."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 
 _DEPTH = 32
@@ -20,7 +20,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
-def work_directory(uid: int | None) -> Iterator[str]:
+def work_directory(uid: int | None) -> Generator[str]:
     """Make a directory that only `uid` (None: this user) can enter, and remove it afterwards."""
     path = tempfile.mkdtemp(prefix="agentkit-sandbox-")
     try:

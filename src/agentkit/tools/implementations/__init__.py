@@ -1,0 +1,1 @@
+"""The tools that come with agentkit, one a file; `agentkit.tools.TOOLS` names them."""
