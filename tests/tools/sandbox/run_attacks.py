@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +30,36 @@ os.environ["AGENTKIT_NONCE"] = SECRET
 
 from attacks import ATTACKS, PRELUDE, Attack  # noqa: E402
 
-from agentkit.tools.sandbox import SANDBOXES, Limits, SandboxResult, kernel  # noqa: E402
-from agentkit.tools.sandbox.base import is_file_name  # noqa: E402
+from agentkit.tools.sandbox import SANDBOXES, Limits, Sandbox, SandboxResult, kernel  # noqa: E402
+from agentkit.tools.sandbox.base import NO_FILES, is_file_name  # noqa: E402
 
 SUBREAPER = 36
-LIMITS = Limits(seconds=2.0)
+EVIL = ("/tmp/evil", "/dev/shm/evil", "/var/tmp/evil", "/run/evil")
+LIMITS = Limits(seconds=1.5)
 libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Plain(Sandbox):
+    """No sandbox at all: shows that the attacks would succeed."""
+
+    name = "plain"
+
+    def ensure_available(self) -> None:
+        pass
+
+    async def run(self, code: str, *, files: Mapping[str, bytes] = NO_FILES) -> SandboxResult:
+        command = [sys.executable, "-c", code]
+        with tempfile.TemporaryDirectory() as folder:
+            process = await asyncio.create_subprocess_exec(
+                *command, cwd=folder, stdin=-3, stdout=-1, stderr=-2, start_new_session=True
+            )
+            try:
+                out, _ = await asyncio.wait_for(process.communicate(), LIMITS.seconds)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+                return SandboxResult(exit="timeout")
+        return SandboxResult(exit="ok", stdout=out.decode("utf-8", "replace"))
 
 
 class Host:
@@ -42,16 +68,12 @@ class Host:
     def __init__(self, root: Path) -> None:
         self.heard: list[str] = []
         self.tmp = root / "tmp"
-        self.tmp.mkdir()
         self.tree = root / "home"
         self.tree.mkdir()
         self.canary = self.tree / "canary.txt"
-        self.canary.write_text(SECRET)
         self.owned_dir = root / "packages"
-        self.owned_dir.mkdir()
         self.owned = self.owned_dir / "owned.py"
-        self.owned.write_text("owned = True\n")
-        os.setxattr(self.owned, "user.kept", b"kept")
+        self.restore()
         self.abstract = f"agentkit-{secrets.token_hex(4)}"
         self.sockets = self._listen(root)
         self.shm = f"agentkit-{secrets.token_hex(4)}"
@@ -67,6 +89,18 @@ class Host:
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGIO, signal.SIGTERM):
             signal.signal(number, lambda got, _: self.heard.append(f"signal {got}"))
         libc.prctl(SUBREAPER, 1, 0, 0, 0)
+
+    def restore(self) -> None:
+        """Lay the files out, after an attack that changed them."""
+        for folder in (self.owned_dir, self.tmp):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        self.tmp.chmod(0o777)
+        self.canary.write_text(SECRET)
+        self.owned.write_text("owned = True\n")
+        os.setxattr(self.owned, "user.kept", b"kept")
+        for path in EVIL:
+            Path(path).unlink(missing_ok=True)
 
     def _listen(self, root: Path) -> dict[str, Any]:
         places: dict[str, tuple[int, int, Any]] = {
@@ -120,26 +154,27 @@ class Host:
         found: dict[str, Any] = {}
         for folder in (self.tree, self.owned_dir, self.tmp):
             for path in sorted([folder, *folder.rglob("*")]):
+                if not os.path.lexists(path):  # only without a sandbox
+                    continue
                 about = path.lstat()
                 kept = [about.st_mode, about.st_uid, about.st_gid, about.st_nlink]
                 if path.is_file():
                     content = hashlib.sha256(path.read_bytes()).hexdigest()
                     kept += [about.st_size, about.st_mtime_ns, about.st_ctime_ns, content]
                 found[str(path)] = kept
-        found["attribute"] = os.getxattr(self.owned, "user.kept").decode()
+        if self.owned.exists():
+            found["attributes"] = os.listxattr(self.owned)
         found["victim"] = (self.victim.poll(), Path(f"/proc/{self.victim.pid}/stat").read_text().split()[2])
         found["neighbour priority"] = os.getpriority(os.PRIO_PROCESS, self.victim.pid)
         found["children"] = children() - {self.victim.pid}
-        found["evil"] = [
-            p for p in ("/tmp/evil", "/dev/shm/evil", "/var/tmp/evil", "/run/evil") if Path(p).exists()
-        ]
+        found["evil"] = [path for path in EVIL if Path(path).exists()]
         return found
 
     def close(self) -> None:
         self.victim.kill()
         self.victim.wait()
         libc.shmctl(self.segment, 0, None)
-        Path("/dev/shm", self.shm).unlink()
+        Path("/dev/shm", self.shm).unlink(missing_ok=True)
         for made in self.sockets.values():
             made.close()
 
@@ -209,6 +244,8 @@ async def attack(one: Attack, sandbox: Any, host: Host) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - judged
         result = f"{type(error).__name__}: {error}"
     problems = judge(result, before, await settled(host), host)
+    if problems:
+        host.restore()
     said = result if isinstance(result, str) else (result.stdout + result.stderr)[-600:]
     ended = result if isinstance(result, str) else result.exit
     seconds = round(time.monotonic() - started, 2)
@@ -221,17 +258,20 @@ async def main(backend: str, part: str = "") -> list[dict[str, Any]]:
         root = Path(folder)
         host = Host(root)
         tempfile.tempdir = str(host.tmp)  # where the work directories are made
-        host.tmp.chmod(0o777)
         find = kernel.find_interpreter
         # A file of our own that the sandbox may read, as packages in a user's home are.
         kernel.find_interpreter = lambda python: replace(
             find(python), packages=(*find(python).packages, str(host.owned_dir))
         )
         try:
-            sandbox = SANDBOXES.get(backend)(limits=LIMITS)
+            sandbox = Plain() if backend == "plain" else SANDBOXES.get(backend)(limits=LIMITS)
             await asyncio.to_thread(sandbox.ensure_available)
             await settled(host)  # the self-test's own
-            rows = [await attack(one, sandbox, host) for one in ATTACKS if part in one.id]
+            rows = [
+                await attack(one, sandbox, host)
+                for one in ATTACKS
+                if one.id.startswith(tuple(part.split(",")))
+            ]
         finally:
             host.close()
     return rows
