@@ -196,7 +196,7 @@ async def settled(host: Host) -> dict[str, Any]:
         await asyncio.sleep(0.02)
         for pid in seen["children"]:
             try:
-                os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - does not wait
+                os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 continue
     return seen
@@ -254,7 +254,7 @@ async def attack(one: Attack, sandbox: Any, host: Host) -> dict[str, Any]:
 
 async def main(backend: str, part: str = "") -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
-        os.chmod(folder, 0o755)  # noqa: PTH101
+        os.chmod(folder, 0o755)
         root = Path(folder)
         host = Host(root)
         tempfile.tempdir = str(host.tmp)  # where the work directories are made

@@ -218,48 +218,51 @@ def _execute(code: str) -> str:
             sys.stderr.write(f"{end.code}"[:8000] + "\n")
         return "error"
     except BaseException as error:  # noqa: BLE001 - whatever foreign code raises
-        import linecache
-        import traceback
-
-        lines = [line + "\n" for line in code.split("\n")]
-        linecache.cache["<code>"] = (len(code), None, lines, "<code>")
-        trace = error.__traceback__.tb_next if error.__traceback__ else None
-        if isinstance(error, SyntaxError | RecursionError | MemoryError) and trace is None:
-            text = "".join(traceback.format_exception_only(type(error), error))
-        else:
-            text = "".join(traceback.format_exception(type(error), error, trace, limit=-10))
-        sys.stderr.write(text[-8000:])
+        sys.stderr.write(_told(error, code))
         return "memory" if isinstance(error, MemoryError) else "error"
     else:
         return "ok"
 
 
+def _told(error: BaseException, code: str) -> str:
+    """The traceback from the code's first line on, or what can be said without one."""
+    kind = type(error).__name__
+    try:
+        import linecache
+        import traceback
+
+        lines = [line + "\n" for line in code.split("\n")]
+        linecache.cache["<code>"] = (len(code), None, lines, "<code>")
+        trace = error.__traceback__.tb_next if error.__traceback__ else None  # the first frame is ours
+        if trace is None:
+            return "".join(traceback.format_exception_only(type(error), error))[-8000:]
+        return "".join(traceback.format_exception(type(error), error, trace, limit=-10))[-8000:]
+    except BaseException:  # noqa: BLE001 - no memory left for it, or code that meddles with these modules
+        return f"{kind}\n"
+
+
 def _collect(pipe: int, given: "dict[str, bytes]", count: int, size: int) -> None:
     """Send the new and changed regular files of the work directory, as long as they fit."""
+    most = size
     for name in sorted(os.listdir(b".")):
         try:
             file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:  # a link, or not readable
             _send(pipe, b"L", name)
             continue
-        try:
-            about = os.fstat(file)
-            if not stat.S_ISREG(about.st_mode):
-                continue
-            if about.st_nlink != 1 or about.st_size > size or count < 1:
-                _send(pipe, b"L", name)
-                continue
-            with os.fdopen(os.dup(file), "rb") as opened:
-                data = opened.read(size + 1)
-            if given.get(os.fsdecode(name)) == data:
-                continue
-            if len(data) > size:
-                _send(pipe, b"L", name)
-                continue
-            _send(pipe, b"F", name, data)
-            size, count = size - len(data), count - 1
-        finally:
+        about = os.fstat(file)
+        if not stat.S_ISREG(about.st_mode):
             os.close(file)
+            continue
+        with os.fdopen(file, "rb") as opened:
+            data = opened.read(most + 1)
+        if given.get(os.fsdecode(name)) == data:
+            continue
+        if about.st_nlink != 1 or len(data) > size or count < 1:
+            _send(pipe, b"L", name)
+            continue
+        _send(pipe, b"F", name, data)
+        size, count = size - len(data), count - 1
 
 
 def _run(payload: "dict[str, Any]", pipe: int) -> None:
