@@ -31,7 +31,8 @@ DANGEROUS = {
         setxattr=188 fsetxattr=190 removexattr=197 name_to_handle_at=303 open_by_handle_at=304 openat2=437
         inotify_init1=294 fanotify_init=300 flock=73 splice=275 vmsplice=278 tee=276 setsid=112 setpgid=109
         setpriority=141 sched_setaffinity=203 sched_setscheduler=144 personality=135 mlock=149 seccomp=317
-        kexec_load=246 init_module=175 finit_module=313 modify_ldt=154 utime=132 utimes=235 futimesat=261""",
+        kexec_load=246 init_module=175 finit_module=313 modify_ldt=154 utime=132 utimes=235 futimesat=261
+        membarrier=324 mincore=27 get_robust_list=274""",
     "aarch64": """execve=221 execveat=281 socket=198 connect=203 bind=200 listen=201 accept=202 accept4=242
         sendmsg=211 sendmmsg=269 recvmsg=212 setsockopt=208 ptrace=117 process_vm_readv=270
         process_vm_writev=271 mount=40 umount2=39 pivot_root=41 chroot=51 unshare=97 setns=268 open_tree=428
@@ -43,7 +44,8 @@ DANGEROUS = {
         fchownat=54 setxattr=5 fsetxattr=7 removexattr=14 name_to_handle_at=264 open_by_handle_at=265
         openat2=437 inotify_init1=26 fanotify_init=262 flock=32 splice=76 vmsplice=75 tee=77 setsid=157
         setpgid=154 setpriority=140 sched_setaffinity=122 sched_setscheduler=119 personality=92 mlock=228
-        seccomp=277 kexec_load=104 init_module=105 finit_module=273""",
+        seccomp=277 kexec_load=104 init_module=105 finit_module=273
+        membarrier=283 mincore=232 get_robust_list=100""",
 }
 
 
@@ -165,8 +167,8 @@ def test_commands_are_listed(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_modes_and_times_stay(machine: str) -> None:
-    for call in ("fchmod", "fchmodat", "fchmodat2", "utimensat"):
+def test_modes_and_times_stay_and_nothing_is_flushed(machine: str) -> None:
+    for call in ("fchmod", "fchmodat", "fchmodat2", "utimensat", "fsync", "fdatasync"):
         assert asked(machine, call, 3, 0, 0) == NOTHING
 
 

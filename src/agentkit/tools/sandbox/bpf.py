@@ -147,7 +147,8 @@ def _stream_pair() -> list[Instruction]:
 
 
 _NO_EFFECT = [_answer(_ERRNO)]
-"""Success without the call: Landlock has no right for modes and times, and copying a file sets them."""
+"""Success without the call. Landlock has no right for modes and times, and copying a file sets them;
+to flush files that are thrown away is only to keep the host's disk busy."""
 
 _BODIES: Mapping[str, list[Instruction]] = {
     "clone": _thread(0),
@@ -163,5 +164,6 @@ _BODIES: Mapping[str, list[Instruction]] = {
     "sendto": _zero(_low(4), _high(4)),  # to the other end of a pair, never to an address
     "socketpair": _stream_pair(),
     **dict.fromkeys(("chmod", "fchmod", "fchmodat", "fchmodat2", "utimensat"), _NO_EFFECT),
+    **dict.fromkeys(("fsync", "fdatasync"), _NO_EFFECT),
 }
 """What follows a call's number where the arguments decide; every path ends in an answer."""

@@ -43,6 +43,9 @@ class BubblewrapSandbox(KernelSandbox):
         """See `KernelSandbox.missing`."""
         return unsupported() or (None if shutil.which("bwrap") else "the program bwrap is not installed")
 
+    def _identity(self) -> tuple[object, ...]:
+        return (*super()._identity(), shutil.which("bwrap"))
+
     @contextmanager
     def launch(self, interpreter: Interpreter, payload: dict[str, Any]) -> Generator[Launch]:
         """See `KernelSandbox.launch`."""

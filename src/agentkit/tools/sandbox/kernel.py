@@ -142,7 +142,7 @@ class KernelSandbox(Sandbox):
                 "RLIMIT_FSIZE": limits.disk,
                 "RLIMIT_NOFILE": self.open_files,
                 "RLIMIT_STACK": 8 << 20,
-                "RLIMIT_CORE": 0,
+                "RLIMIT_CORE": 1,  # core(5): a crash handler behind a pipe is started for 0, not for 1
                 "RLIMIT_MEMLOCK": 0,
                 "RLIMIT_MSGQUEUE": 0,
                 "threads": limits.threads,

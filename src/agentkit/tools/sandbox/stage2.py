@@ -45,6 +45,7 @@ _WORK = (
 )  # fmt: skip
 _ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _SINCE = {2: _REFER, 3: _TRUNCATE, 5: _IOCTL_DEV}
+_LOG_OFF, _LOG_OFF_SINCE = 1, 7
 _WORDS_SINCE = {4: 3, 6: 3}  # further fields of the ruleset: all of TCP; abstract sockets and signals
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -95,8 +96,9 @@ def landlock_ruleset(readable: "list[str]", work: str, writable: "list[str]") ->
 
 
 def landlock_enter(ruleset: int) -> None:
-    """Put the ruleset into force, for good."""
-    _check(_libc.syscall(_LANDLOCK_RESTRICT, ruleset, 0), "landlock_restrict_self")
+    """Put the ruleset into force, for good, and without a line in the host's audit log per denial."""
+    flags = _LOG_OFF if landlock_abi() >= _LOG_OFF_SINCE else 0
+    _check(_libc.syscall(_LANDLOCK_RESTRICT, ruleset, flags), "landlock_restrict_self")
     os.close(ruleset)
 
 

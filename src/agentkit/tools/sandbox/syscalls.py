@@ -18,7 +18,7 @@ creat=85 readlink=89 readlinkat=267 getcwd=79 chdir=80 fchdir=81 getdents64=217 
 rmdir=84 unlink=87 unlinkat=263 rename=82 renameat=264 renameat2=316 symlink=88 symlinkat=266
 ftruncate=77 fsync=74 fdatasync=75 fallocate=285 dup=32 dup2=33 dup3=292 pipe=22 pipe2=293 umask=95
 statfs=137 fstatfs=138 sendfile=40 copy_file_range=326 mmap=9 munmap=11 mprotect=10 mremap=25 madvise=28
-brk=12 msync=26 mincore=27 membarrier=324 rseq=334 set_robust_list=273 get_robust_list=274
+brk=12 msync=26 rseq=334 set_robust_list=273
 set_tid_address=218 arch_prctl=158 futex=202 futex_waitv=449 sched_yield=24 sched_getaffinity=204
 sched_getparam=143 sched_getscheduler=145 getcpu=309 nanosleep=35 clock_nanosleep=230 clock_gettime=228
 clock_getres=229 gettimeofday=96 time=201 times=100 getrusage=98 getrlimit=97 sysinfo=99 uname=63 poll=7
@@ -39,7 +39,7 @@ close_range=436 fstat=80 newfstatat=79 statx=291 faccessat=48 faccessat2=439 rea
 chdir=49 fchdir=50 getdents64=61 mkdirat=34 unlinkat=35 renameat=38 renameat2=276 symlinkat=36
 ftruncate=46 fsync=82 fdatasync=83 fallocate=47 dup=23 dup3=24 pipe2=59 umask=166 statfs=43 fstatfs=44
 sendfile=71 copy_file_range=285 mmap=222 munmap=215 mprotect=226 mremap=216 madvise=233 brk=214
-msync=227 mincore=232 membarrier=283 rseq=293 set_robust_list=99 get_robust_list=100 set_tid_address=96
+msync=227 rseq=293 set_robust_list=99 set_tid_address=96
 futex=98 futex_waitv=449 sched_yield=124 sched_getaffinity=123 sched_getparam=121 sched_getscheduler=120
 getcpu=168 nanosleep=101 clock_nanosleep=115 clock_gettime=113 clock_getres=114 gettimeofday=169
 times=153 getrusage=165 getrlimit=163 sysinfo=179 uname=160 ppoll=73 pselect6=72 epoll_create1=20
