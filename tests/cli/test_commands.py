@@ -84,6 +84,9 @@ def test_doctor_says_what_is_there(project: Project) -> None:
     assert done.returncode == 0, done.stdout
     assert "pgvector 0." in findings["database"]["detail"]
     assert findings["model main"]["ok"]
+    assert findings["sandbox"]["detail"].startswith(
+        ("bubblewrap, its self-test passed", "landlock, its self")
+    )
 
 
 def test_doctor_says_what_is_wrong_and_what_to_do(project: Project) -> None:

@@ -27,9 +27,9 @@ class LandlockSandbox(KernelSandbox):
     name = "landlock"
     open_files = 48  # times the largest file: what can hide in files without a name
     remedy: ClassVar[str] = (
-        "It needs Linux 5.13 or newer with 'landlock' among the boot parameter lsm=, an interpreter"
-        " that the user may read, and a container profile that allows its system calls"
-        " (Docker's does since 20.10.10)."
+        "It needs Linux 5.13 or newer with 'landlock' among the boot parameter lsm=, a container profile"
+        " that allows its system calls (Docker's does since 20.10.10), and an interpreter that every user"
+        " may read: not one below /root."
     )
 
     def missing(self) -> str | None:

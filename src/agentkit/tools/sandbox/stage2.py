@@ -136,7 +136,8 @@ def _become(uid: "int | None", keep: int, machine: str) -> None:
         os.setresuid(uid, uid, uid)
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_V3, 0), 8)
     sets = ctypes.create_string_buffer(struct.pack("=6I", keep, keep, 0, 0, 0, 0), 24)
-    _check(_libc.syscall(_CAPSET[machine], header, sets), "capset")
+    what = "keeping the capability to pass the folders above the interpreter" if keep else "capset"
+    _check(_libc.syscall(_CAPSET[machine], header, sets), what)
 
 
 def _limit(limits: "dict[str, int]") -> None:
