@@ -26,7 +26,7 @@ class Limits:
     """What one run may use; what goes over it is ended or cut, never queued.
 
     Attributes:
-        seconds: Longest wall-clock time; processor time is bounded by it, too.
+        seconds: Longest wall-clock time of the code; processor time is bounded by it, too.
         memory: Address space in bytes; libraries count. pandas needs about 256 MiB.
         output: Bytes of standard output, and of standard error; more ends the run.
         disk: Bytes in the work directory.

@@ -2,9 +2,9 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,11 +45,10 @@ class Interpreter:
                 found.append(path)
         return tuple(found)
 
-    def private_parents(self) -> Iterator[str]:
-        """Directories above `paths` that other users may not pass, such as a home of mode 0700."""
-        for directory in dict.fromkeys(str(parent) for path in self.paths for parent in Path(path).parents):
-            if not os.stat(directory).st_mode & 0o001:
-                yield directory
+
+def is_private(path: str) -> bool:
+    """Whether other users cannot reach a path, because of a folder above it such as a home of mode 0700."""
+    return any(not os.stat(parent).st_mode & stat.S_IXOTH for parent in Path(path).parents)
 
 
 @cache

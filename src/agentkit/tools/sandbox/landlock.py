@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from agentkit.tools.sandbox.interpreter import Interpreter
+from agentkit.tools.sandbox.interpreter import Interpreter, is_private
 from agentkit.tools.sandbox.kernel import KernelSandbox, unsupported
 from agentkit.tools.sandbox.supervisor import BOOT, PYTHON_FLAGS, Launch
 from agentkit.tools.sandbox.workdir import work_directory
@@ -43,7 +43,7 @@ class LandlockSandbox(KernelSandbox):
         with work_directory(payload["uid"]) as work:
             rules = {"read": readable, "write": ["/dev/null"]}
             # The user that root's runs become may not pass a private home; the rules still hold it.
-            private = payload["uid"] is not None and any(interpreter.private_parents())
+            private = payload["uid"] is not None and any(map(is_private, (work, *interpreter.paths)))
             own = {
                 "work": work,
                 "landlock": rules,
