@@ -12,12 +12,13 @@ from pathlib import Path
 from agentkit.errors import SandboxError
 
 _ASK = """
-import json, os, sys, sysconfig
+import importlib.util, json, os, sys, sysconfig
 paths = sysconfig.get_paths()
 print(json.dumps([
     os.path.realpath(getattr(sys, "_base_executable", sys.executable)),
     [os.path.join(sys.base_prefix, name) for name in ("lib", sys.platlibdir)],
     [paths["purelib"], paths["platlib"]],
+    importlib.util.MAGIC_NUMBER.hex(),
 ]))
 """
 
@@ -30,11 +31,13 @@ class Interpreter:
         executable: The real file, outside any virtual environment.
         libraries: Directories of the standard library and of shared libraries.
         packages: Directories of installed packages; numpy and pandas are found there.
+        bytecode: Which bytecode it reads, as hexadecimal digits.
     """
 
     executable: str
     libraries: tuple[str, ...]
     packages: tuple[str, ...]
+    bytecode: str = ""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -61,10 +64,10 @@ def find_interpreter(python: str = sys.executable) -> Interpreter:
     command = [python, "-I", "-c", _ASK]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, env={})  # noqa: S603
-        executable, libraries, packages = json.loads(done.stdout)
+        executable, libraries, packages, bytecode = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise SandboxError(f"The interpreter {python!r} cannot be run: {error}") from error
-    return Interpreter(executable, _there(libraries), _there(packages))
+    return Interpreter(executable, _there(libraries), _there(packages), bytecode)
 
 
 def _there(paths: list[str]) -> tuple[str, ...]:

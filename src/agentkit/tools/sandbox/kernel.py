@@ -50,6 +50,7 @@ class KernelSandbox(Sandbox):
     ) -> None:
         self.limits = limits or Limits()
         self._python = python
+        self._interpreter: Interpreter | None = None
         self._parallel = parallel
         self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
         self._slots_lock = threading.Lock()
@@ -105,7 +106,9 @@ class KernelSandbox(Sandbox):
         return outcome[0] if outcome else "the self-test could not be run"
 
     async def _run(self, code: str, files: Mapping[str, bytes], limits: Limits) -> SandboxResult:
-        interpreter = await asyncio.to_thread(find_interpreter, self._python)
+        if self._interpreter is None:
+            self._interpreter = await asyncio.to_thread(find_interpreter, self._python)
+        interpreter = self._interpreter
         payload = self._payload(code, files, limits, interpreter)
         with ExitStack() as stack:
             launch = await asyncio.to_thread(stack.enter_context, self.launch(interpreter, payload))
@@ -126,6 +129,7 @@ class KernelSandbox(Sandbox):
             "filter": program.code,
             "pid_slots": program.pid_slots,
             "packages": list(interpreter.packages),
+            "bytecode": interpreter.bytecode,
             "environment": environment(),
             "uid": spare_uid(),
             "search": False,

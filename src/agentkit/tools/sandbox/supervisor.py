@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,8 +23,8 @@ from agentkit.tools.sandbox.base import Exit, Limits, SandboxResult, is_file_nam
 from agentkit.tools.sandbox.workdir import is_over
 
 BOOT = (
-    "import sys,marshal;p=marshal.loads(sys.stdin.buffer.read());"
-    "exec(compile(p.pop('stage2'),'<stage2>','exec'));main(p,int(sys.argv[1]))"
+    "import sys,marshal;p=marshal.loads(sys.stdin.buffer.read());s=p.pop('stage2');"
+    "exec(marshal.loads(s) if isinstance(s,bytes) else compile(s,'<stage2>','exec'));main(p,int(sys.argv[1]))"
 )
 """What the interpreter is started with; the rest comes through standard input."""
 
@@ -59,6 +60,12 @@ class Launch:
 def stage2() -> str:
     """The text of `stage2.py`."""
     return Path(__file__).with_name("stage2.py").read_text(encoding="utf-8")
+
+
+@cache
+def _compiled(text: str) -> bytes:
+    """The second stage as bytecode: compiling it in every run would take longer than all else in it."""
+    return marshal.dumps(compile(text, "<stage2>", "exec", dont_inherit=True))
 
 
 async def supervise(launch: Launch, limits: Limits) -> SandboxResult:
@@ -109,7 +116,8 @@ async def _start(
         )
     except OSError as error:
         raise SandboxError(f"The {launch.backend} sandbox could not be started: {error}") from error
-    payload = marshal.dumps({**launch.payload, "stage2": stage2()}, _MARSHAL_VERSION)
+    first = _compiled(stage2()) if launch.payload["bytecode"] == MAGIC_NUMBER.hex() else stage2()
+    payload = marshal.dumps({**launch.payload, "stage2": first}, _MARSHAL_VERSION)
     stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
     stdin.write(payload)
     stdin.close()  # once it is written
