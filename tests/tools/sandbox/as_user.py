@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NEW_MOUNTS, BIND, RECURSIVE, PRIVATE = 0x20000, 4096, 16384, 1 << 18
+NEW_MOUNTS, BIND, RECURSIVE, PRIVATE, DETACH = 0x20000, 4096, 16384, 1 << 18, 2
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -42,6 +42,8 @@ def open_up(needed: list[str]) -> None:
         for aside, path in kept:
             Path(path).mkdir(parents=True)
             mount(aside, path, None, BIND | RECURSIVE)
+            libc.umount2(aside.encode(), DETACH)
+            os.rmdir(aside)
 
 
 def main(uid: int, *command: str) -> None:
