@@ -35,7 +35,7 @@ from agentkit.graphs.bridge import NO_LIMITS, Graph
 from agentkit.graphs.joining import Joining, joined, ordered
 from agentkit.graphs.nodes import above_question, fenced, recent
 from agentkit.graphs.prompts import packaged
-from agentkit.graphs.routing.base import HISTORY_TOKENS, SUPERVISOR, AgentCard, Routing, listing
+from agentkit.graphs.routing.base import ANYONE, HISTORY_TOKENS, SUPERVISOR, AgentCard, Routing, listing
 from agentkit.graphs.routing.llm import LLMRouting
 from agentkit.graphs.state import AgentInput, AgentPart, SupervisorState
 from agentkit.graphs.worker import JOIN, worker
@@ -118,7 +118,7 @@ class _Supervisor:
         """Route the last message, or answer it when no agent fits."""
         messages = state["messages"]
         started = time.perf_counter()
-        context = cast("RunContext | None", runtime.context) or RunContext()
+        context = cast("RunContext | None", runtime.context) or ANYONE
         route = await self.routing.decide(messages, self.cards, context)
         self.events.emit(
             RouteDecided(

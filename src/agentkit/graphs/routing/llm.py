@@ -13,6 +13,7 @@ from agentkit.context import RunContext
 from agentkit.errors import ScriptError, StructuredOutputError
 from agentkit.graphs.routing.base import ANYONE, AgentCard, listing
 from agentkit.graphs.state import RouteDecision
+from agentkit.llm.structured import caller
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +57,11 @@ class LLMRouting:
         del context
         if not agents:
             return None
-        instruction, model = self._prepared(tuple(agents))
+        instruction, ask = self._prepared(tuple(agents))
         names = [agent.name for agent in agents]
         for _ in range(2):
             try:
-                reply = cast("object", await model.ainvoke([instruction, *messages[-RECENT:]], _UNSEEN))
+                reply = cast("object", await ask([instruction, *messages[-RECENT:]], _UNSEEN))
             except ScriptError:
                 raise
             except (
@@ -106,6 +107,6 @@ class LLMRouting:
                 "required": [self._key],
                 "additionalProperties": False,
             }
-            model = self._model.with_structured_output(schema)
-            self._asked[agents] = (SystemMessage(self._prompt(listing(agents))), model)
+            ask = caller(self._model.with_structured_output(schema))
+            self._asked[agents] = (SystemMessage(self._prompt(listing(agents))), ask)
         return self._asked[agents]
