@@ -182,7 +182,7 @@ class _Ask:
         self._recent = recent
 
     def messages(self, *, again: bool) -> list[AnyMessage]:
-        text = f"{self._instruction.rstrip()}\n{self._remark}" if again else self._instruction
+        text = f"{self._instruction.rstrip()}\n{self._remark.rstrip()}" if again else self._instruction
         return [SystemMessage(text), *self._recent]
 
 
