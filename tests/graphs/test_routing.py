@@ -211,7 +211,9 @@ class TestLLM:
         )
         assert (asked[2]["tool_choice"], asked[2].get("response_format")) == ("any", None)
 
-    @pytest.mark.parametrize("third", ["python", ToolUse("delegate", {"agent": "banker"}), ToolUse("delegate", {})])
+    @pytest.mark.parametrize(
+        "third", ["python", ToolUse("delegate", {"agent": "banker"}), ToolUse("delegate", {})]
+    )
     async def test_after_three_replies_without_a_name_it_passes(self, third: object) -> None:
         model = scripted_model("?", "?", third)
         assert await LLMRouting(model, prompt).decide(said("x"), AGENTS) is None

@@ -27,7 +27,11 @@ REFUSAL = {
 def _message(request: dict[str, Any], agent: str) -> dict[str, Any]:
     """A tool call as Chat Completions answers it, of the tool that was offered."""
     name = request["tools"][0]["function"]["name"]
-    call = {"id": "c1", "type": "function", "function": {"name": name, "arguments": f'{{"agent": "{agent}"}}'}}
+    call = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": name, "arguments": f'{{"agent": "{agent}"}}'},
+    }
     message = {"role": "assistant", "content": None, "tool_calls": [call]}
     choices = [{"index": 0, "message": message, "finish_reason": "tool_calls"}]
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}

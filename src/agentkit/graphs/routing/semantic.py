@@ -17,6 +17,9 @@ from agentkit.graphs.state import RouteDecision
 
 Matrix = NDArray[np.float32]
 
+Owners = dict[str, NDArray[np.intp]]
+"""Rows of the matrix, by whose texts they are."""
+
 
 _BEST = 2
 """Similarities an agent's score is the mean of.
@@ -78,7 +81,7 @@ class SemanticRouting:
         self._margin = margin
         self._own = tuple(own)
         self._parallel = parallel
-        self._texts: dict[tuple[AgentCard, ...], tuple[Matrix, list[str]]] = {}
+        self._texts: dict[tuple[AgentCard, ...], tuple[Matrix, Owners]] = {}
         self._embedding = asyncio.Lock()
 
     async def decide(
@@ -110,8 +113,8 @@ class SemanticRouting:
         agents = [] if chosen == (SUPERVISOR,) else list(chosen)
         return RouteDecision(agents=agents, method="semantic", scores=scores, reason=reason)
 
-    async def _matrix(self, agents: tuple[AgentCard, ...]) -> tuple[Matrix, list[str]]:
-        """Unit vectors of all descriptions and examples, and whose each is; embedded once."""
+    async def _matrix(self, agents: tuple[AgentCard, ...]) -> tuple[Matrix, Owners]:
+        """Unit vectors of all descriptions and examples, and whose they are; embedded once."""
         async with self._embedding:
             if agents not in self._texts:
                 texts = [
@@ -121,17 +124,18 @@ class SemanticRouting:
                 # Queries on both sides: an example is a query too, for models that prefix queries.
                 vectors = await asyncio.gather(*(self._embeddings.aembed_query(text) for _, text in texts))
                 matrix = _unit(np.asarray(vectors, dtype=np.float32))
-                self._texts[agents] = (matrix, [owner for owner, _ in texts])
+                owners = np.asarray([owner for owner, _ in texts])
+                names = dict.fromkeys(owner for owner, _ in texts)
+                self._texts[agents] = (matrix, {name: np.flatnonzero(owners == name) for name in names})
             return self._texts[agents]
 
 
-def _scores(similarities: NDArray[np.float32], owners: Sequence[str]) -> Scores:
+def _scores(similarities: NDArray[np.float32], owners: Owners) -> Scores:
     """Mean of each owner's best similarities; of those there are, where they are fewer."""
-    found: dict[str, list[float]] = {}
-    for owner, similarity in zip(owners, similarities.tolist(), strict=True):
-        found.setdefault(owner, []).append(similarity)
-    best = {owner: sorted(values, reverse=True)[:_BEST] for owner, values in found.items()}
-    return {owner: round(sum(values) / len(values), 4) for owner, values in best.items()}
+    return {
+        owner: round(float(np.sort(similarities[texts])[-_BEST:].mean()), 4)
+        for owner, texts in owners.items()
+    }
 
 
 def _unit(vectors: Matrix) -> Matrix:
