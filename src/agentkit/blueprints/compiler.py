@@ -89,7 +89,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     return build_supervisor(
         agents,
         model=_model(spec.supervisor.model, SUPERVISOR, blueprint, parts),
-        routing=Routing(tuple(_strategy(name, blueprint, parts) for name in spec.routing.strategy)),
+        routing=compile_routing(blueprint, parts),
         prompt=_fill(supervisor_prompt, agents=listing(cards)),
         combine=_combine(blueprint),
         name=spec.name,
@@ -98,6 +98,11 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         limits=_limits(spec.limits),
         home=parts.home,
     )
+
+
+def compile_routing(blueprint: LoadedBlueprint, parts: Parts) -> Routing:
+    """Build the cascade that chooses who answers; raises as `compile_blueprint`."""
+    return Routing(tuple(_strategy(name, blueprint, parts) for name in blueprint.spec.routing.strategy))
 
 
 def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
@@ -168,7 +173,10 @@ def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStr
     model = _model(routing.llm.model or blueprint.spec.supervisor.model, SUPERVISOR, blueprint, parts)
     limit = str(routing.parallel)
     return LLMRouting(
-        model, lambda agents: _fill(prompt, agents=agents, limit=limit), parallel=routing.parallel
+        model,
+        lambda agents: _fill(prompt, agents=agents, limit=limit),
+        parallel=routing.parallel,
+        candidates=routing.llm.candidates,
     )
 
 

@@ -19,7 +19,8 @@ class RouteDecision(TypedDict):
         agents: Chosen agents in order, which is also the order of their answers; empty when
             the supervisor answers itself.
         method: Strategy that decided; `direct` when none chose an agent.
-        scores: Score of each agent in [-1, 1], where the strategy computes one.
+        scores: Score of each agent and of the supervisor in [-1, 1], where a strategy that was
+            asked computes them; also when another one decided in the end.
         reason: One sentence a person can read.
     """
 

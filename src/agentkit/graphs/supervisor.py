@@ -127,6 +127,8 @@ class _Supervisor:
                 method=route["method"],
                 duration=time.perf_counter() - started,
                 request_id=context.request_id,
+                scores=dict(route["scores"]),
+                reason=route["reason"],
             )
         )
         runtime.stream_writer({"type": "route", "route": route, "combined": self.combine is not None})
