@@ -9,7 +9,7 @@ from agentkit.blueprints.llm_config import model_config
 from agentkit.errors import BlueprintError
 from agentkit.llm import LLMConfig, ProviderContext
 from agentkit.llm.providers.scripted import ScriptedProvider
-from agentkit.llm.secrets import hide, reveal, secrets_in
+from agentkit.secrets import hide, reveal, secrets_in
 from agentkit.weights import WeightsStore
 
 from .conftest import MAIN, Loader

@@ -27,7 +27,7 @@ from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, Provide
 from agentkit.llm.providers._foreign_errors import is_passing, retry_after, status, text
 from agentkit.llm.providers._http import retryable
 from agentkit.llm.providers._stream_end import StreamEnd
-from agentkit.llm.secrets import reveal, secrets_in
+from agentkit.secrets import reveal, secrets_in
 from agentkit.references import load
 
 # What LangChain's packages call the longest answer.

@@ -1,4 +1,4 @@
-"""Options that hold secrets: wrapped until the provider's own client needs them."""
+"""Options that hold secrets: wrapped until the client they are for needs them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
