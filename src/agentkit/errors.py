@@ -18,7 +18,7 @@
     ├── BudgetExceededError           not tried: .limit is spent; .spent, .allowed
     ├── AgentError                    .agent: it could not do its part in a team's answer
     │   └── AgentTimeoutError         it took longer than .seconds, its limits.timeout
-    ├── McpServerError                .server: it cannot be reached, broke off, or offers not what was asked for
+    ├── McpServerError                .server: an MCP server cannot be reached, refuses, or broke off
     ├── StructuredOutputError         the model's answer does not fit the schema asked for
     ├── WeightsError                  model weights are missing, corrupted or cannot be fetched
     ├── DatabaseError                 PostgreSQL is unreachable, too old or refused

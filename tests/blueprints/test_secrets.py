@@ -65,7 +65,10 @@ def test_faults_elsewhere_do_not_show_it(check: Loader, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("model: ${secret:K}", "8:12: ${secret:K}: a secret may stand only under models.NAME.options, and in headers"),
+        (
+            "model: ${secret:K}",
+            "8:12: ${secret:K}: a secret may stand only under models.NAME.options, and in headers",
+        ),
         ("options: {base_url: 'http://x/${secret:K}'}", "an address is no secret"),
         ("options: {api_key: '${secret:K:-x}'}", "8:25: ${secret:K:-x}: a secret has no default."),
         ("options: {api_key: '${secret:../K}'}", "is not an expression"),

@@ -1,9 +1,8 @@
 """What can be wrong with `mcp_servers` and the tools taken from them; nothing is connected."""
 
 import re
+from collections.abc import Iterator
 from typing import Any, cast
-
-from pydantic import SecretStr
 
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem
@@ -28,26 +27,22 @@ def check_mcp(
     """
     servers = _mapping(value.get("mcp_servers"))
     allowed = _list(_mapping(value.get("security")).get("allowed_commands"))
+    used: set[object] = set()
     for name in servers:
-        _server(tree, name, _mapping(servers[name]), allowed, problems, warnings)
-    used: set[str] = set()
+        server = _mapping(servers[name])
+        problems += _faults(tree, server, allowed, ("mcp_servers", name))
+        warnings += _open_secrets(tree, server, ("mcp_servers", name))
     for index, agent in enumerate(_list(value.get("agents"))):
-        _agent(tree, agent, ("agents", index), [str(name) for name in servers], problems, used)
+        tools = [_mapping(tool) for tool in _list(_mapping(agent).get("tools"))]
+        problems += _taken(tree, tools, servers, ("agents", index, "tools"))
+        used |= {name for tool in tools if isinstance(name := tool.get("mcp"), str)}
     for name in servers:
         if name not in used:
             message = f"No agent uses the MCP server {name!r}; it is never connected."
             warnings.append(tree.problem(message, ("mcp_servers", name), key=True))
 
 
-def _server(
-    tree: SourceTree,
-    name: str,
-    server: dict[Any, Any],
-    allowed: list[Any],
-    problems: list[Problem],
-    warnings: list[Problem],
-) -> None:
-    path = ("mcp_servers", name)
+def _faults(tree: SourceTree, server: dict[Any, Any], allowed: list[Any], path: KeyPath) -> Iterator[Problem]:
     command, cwd = server.get("command"), server.get("cwd")
     if isinstance(command, str) and command.strip() and command not in allowed:
         valid = ", ".join(str(item) for item in allowed) or "(none)"
@@ -55,37 +50,39 @@ def _server(
             f"The command {command!r} is not in {SETTING}. Allowed: {valid}. "
             "It would be run with your rights: add it there if you trust it, and its arguments."
         )
-        problems.append(tree.problem(message, (*path, "command")))
+        yield tree.problem(message, (*path, "command"))
     if isinstance(cwd, str) and cwd.strip() and not (folder := tree.resolve(cwd, (*path, "cwd"))).is_dir():
-        problems.append(tree.problem(f"There is no folder {str(folder)!r}.", (*path, "cwd")))
+        yield tree.problem(f"There is no folder {str(folder)!r}.", (*path, "cwd"))
+
+
+def _open_secrets(tree: SourceTree, server: dict[Any, Any], path: KeyPath) -> Iterator[Problem]:
     for part in ("headers", "env"):
         for key, text in _mapping(server.get(part)).items():
-            if isinstance(text, str) and _CREDENTIAL.search(str(key)) and not isinstance(text, SecretStr):
+            if isinstance(text, str) and _CREDENTIAL.search(str(key)):
                 message = f"{key} looks like a secret: write it as ${{secret:NAME}}, then nothing shows it."
-                warnings.append(tree.problem(message, (*path, part, key)))
+                yield tree.problem(message, (*path, part, key))
 
 
-def _agent(
-    tree: SourceTree, agent: object, path: KeyPath, servers: list[str], problems: list[Problem], used: set[str]
-) -> None:
-    own: set[str] = set()
-    for number, tool in enumerate(_list(_mapping(agent).get("tools"))):
-        place = (*path, "tools", number)
-        tool_ = _mapping(tool)
-        name = tool_.get("mcp")
-        if not isinstance(name, str):
+def _taken(
+    tree: SourceTree, tools: list[dict[Any, Any]], servers: dict[Any, Any], path: KeyPath
+) -> Iterator[Problem]:
+    """What is wrong with the tools that one agent takes from servers."""
+    seen: set[str] = set()
+    for number, tool in enumerate(tools):
+        name = tool.get("mcp")
+        if not isinstance(name, str) or not name.strip():
             continue
         if name not in servers:
-            problems.append(tree.problem(unknown_choice("MCP server", name, servers), (*place, "mcp")))
-        elif name in own:
+            choices = [str(server) for server in servers]
+            yield tree.problem(unknown_choice("MCP server", name, choices), (*path, number, "mcp"))
+        elif name in seen:
             message = f"The MCP server {name!r} is listed twice; put all patterns into one include."
-            problems.append(tree.problem(message, (*place, "mcp")))
-        own.add(name)
+            yield tree.problem(message, (*path, number, "mcp"))
+        seen.add(name)
         for part in ("include", "exclude"):
-            for index, pattern in enumerate(_list(tool_.get(part))):
+            for index, pattern in enumerate(_list(tool.get(part))):
                 if isinstance(pattern, str) and (fault := _pattern_fault(pattern)):
-                    problems.append(tree.problem(fault, (*place, part, index)))
-    used |= own
+                    yield tree.problem(fault, (*path, number, part, index))
 
 
 def _pattern_fault(pattern: str) -> str | None:

@@ -77,7 +77,9 @@ class Blueprint(Section):
     limits: SpendingSpec = Field(
         default=SpendingSpec(), description="Bounds of one turn of the whole team, routing included."
     )
-    security: SecuritySpec = Field(default=SecuritySpec(), description="What code may be loaded, and started.")
+    security: SecuritySpec = Field(
+        default=SecuritySpec(), description="What code may be loaded, and started."
+    )
     runtime: RuntimeSpec = Field(default=RuntimeSpec(), description="How the graph runs.")
     tests: tuple[CaseSpec, ...] = Field(
         default=(), description="What 'agentkit blueprint test' runs and checks."

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from agentkit.tools.mcp import McpServers, McpTool
 
 if TYPE_CHECKING:
-    from agentkit.blueprints.agent_tools import Tool
     from agentkit.blueprints import LoadedBlueprint
+    from agentkit.blueprints.agent_tools import Tool
     from agentkit.llm.providers.scripted import Script
     from agentkit.wiring.kit import Kit
 

@@ -77,18 +77,19 @@ class Connection:
     async def _call(self, name: str, arguments: Mapping[str, Any], repeatable: bool) -> "Result":
         from agentkit.tools.mcp.sdk import BrokenOffError, SessionOverError
 
-        tries = 2
-        for number in range(tries):
+        for last in (False, True):
             life = await self._alive()
             await asyncio.shield(life.ready)
             try:
                 return await life.call(name, arguments)
-            except SessionOverError:
-                life.end()
+            except SessionOverError as error:
+                life.retire()
+                if last:
+                    raise self._refused(name, str(error) or "it ends every session at once") from error
             except BrokenOffError as error:
-                if not repeatable or number == tries - 1:
+                if last or not repeatable:
                     raise self._broken(name) from error
-        raise self._broken(name)
+        raise AssertionError("the last try returns or raises")
 
     async def _alive(self) -> "Life":
         """The session there is, or a new one; it may still be connecting."""
@@ -122,6 +123,14 @@ class Connection:
         for task in late:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _refused(self, tool: str, why: str) -> McpServerError:
+        server = self.config.name
+        return McpServerError(
+            f"The MCP server {server!r} refused the call of {tool!r}: {why}",
+            server=server,
+            hint=f"Tried {self.config.shown}, in two sessions.",
+        )
 
     def _broken(self, tool: str) -> McpServerError:
         return McpServerError(

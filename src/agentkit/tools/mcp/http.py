@@ -13,15 +13,17 @@ from typing import Any, cast
 
 import httpx
 
-NOT_SENT, BROKEN, REFUSED = "not sent", "broken off", "refused"
-"""What became of a request: nobody got it; nobody knows; the server would not take it."""
+NOT_SENT, BROKEN, REFUSED, OVER = "not sent", "broken off", "refused", "session over"
+"""What became of a request: nobody got it; nobody knows; the server would not take it, or not in
+this session."""
 
 _KEY = "agentkit"
 _CODE = -32000  # JSON-RPC 2.0, section 5.1: the first of the codes servers define themselves
 _EVENT_ID = re.compile(rb"(?:^|[\r\n])id:")
 _LONGEST_ID = 4
 _GOODBYE = 2.0
-_NOT_FOUND = 404
+# The specification says 404; servers made after an example of the TypeScript SDK say 400.
+_UNKNOWN_SESSION = (400, 404)
 
 
 def failure(data: object) -> tuple[str, str] | None:
@@ -49,18 +51,7 @@ class Client(httpx.AsyncClient):
             return _answer(request, message, NOT_SENT, str(error) or type(error).__name__)
         except httpx.TransportError as error:
             return _answer(request, message, BROKEN, str(error) or type(error).__name__)
-        if "id" not in message and response.is_error:
-            await response.aclose()
-            return _answer(request, message, REFUSED, "")
-        # Of a known session, 404 says that it is over; that is for the SDK to know.
-        if response.is_error and (
-            response.status_code != _NOT_FOUND or message.get("method") == "initialize"
-        ):
-            await response.aclose()
-            return _answer(request, message, REFUSED, f"HTTP {response.status_code} {response.reason_phrase}")
-        if response.is_success and "id" in message:
-            return await _checked(request, message, response)
-        return response
+        return await _checked(request, message, response)
 
     async def _say_goodbye(self, request: httpx.Request, **options: Any) -> httpx.Response:
         """The end of a session: nothing depends on whether the server hears of it."""
@@ -73,7 +64,20 @@ class Client(httpx.AsyncClient):
 async def _checked(
     request: httpx.Request, message: Mapping[str, Any], response: httpx.Response
 ) -> httpx.Response:
-    """The response, if the SDK can read it to its end."""
+    """The response, if the SDK can read it to its end and go on afterwards."""
+    if response.is_error:
+        await response.aclose()
+        over = "mcp-session-id" in request.headers and response.status_code in _UNKNOWN_SESSION
+        why = f"HTTP {response.status_code} {response.reason_phrase}"
+        return _answer(request, message, OVER if over else REFUSED, why)
+    if response.is_success and "id" in message and "method" in message:
+        return await _readable(request, message, response)
+    return response
+
+
+async def _readable(
+    request: httpx.Request, message: Mapping[str, Any], response: httpx.Response
+) -> httpx.Response:
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "text/event-stream":
         response.stream = _Whole(cast("httpx.AsyncByteStream", response.stream), message["id"])

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +23,7 @@ from mcp.types import (
     CancelledNotificationParams,
     ClientNotification,
     ClientRequest,
+    ErrorData,
     Implementation,
     InitializeRequest,
     PaginatedRequestParams,
@@ -33,7 +34,7 @@ from pydantic import BaseModel
 from agentkit.errors import McpServerError
 from agentkit.secrets import hide, reveal
 from agentkit.tools.mcp.config import HttpServer, McpServer, StdioServer
-from agentkit.tools.mcp.http import BROKEN, NOT_SENT, Client, failure
+from agentkit.tools.mcp.http import BROKEN, NOT_SENT, OVER, Client, failure
 from agentkit.tools.mcp.process import Said, captured, startable
 from agentkit.tools.mcp.results import as_text
 
@@ -41,14 +42,15 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=BaseModel)
 
-_SESSION_TERMINATED = 32600  # what the SDK makes of HTTP 404; no JSON-RPC code is positive
+_CLOSED = ErrorData(code=CONNECTION_CLOSED, message="Connection closed")  # also the SDK's own
 _IDLE = 300.0
+_TURNS = 10
 _PATIENCE = 5.0
 _MOST_PAGES = 100
 
 
 class SessionOverError(Exception):
-    """The session is no longer valid, and the call was not carried out: a new one may be."""
+    """The session is no longer valid, and the call was not carried out: in a new one it may be."""
 
 
 class BrokenOffError(Exception):
@@ -100,6 +102,8 @@ class Life:
         self._config = config
         self._over = asyncio.Event()
         self._session: _Session | None = None
+        self._calls = 0
+        self._retired = False
         self.ready: asyncio.Future[tuple[Offer, ...]] = asyncio.get_running_loop().create_future()
         self.ready.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.task = asyncio.create_task(self._live(), name=f"MCP server {config.name}")
@@ -107,7 +111,13 @@ class Life:
     @property
     def over(self) -> bool:
         """Whether it cannot be used any more."""
-        return self._over.is_set() or self.task.done()
+        return self._retired or self._over.is_set() or self.task.done()
+
+    def retire(self) -> None:
+        """Begin no more calls, and end when those under way have."""
+        self._retired = True
+        if not self._calls:
+            self.end()
 
     def end(self) -> None:
         """Let it end; `task` is done when it has."""
@@ -121,10 +131,23 @@ class Life:
             BrokenOffError: The connection broke off.
             McpServerError: The server cannot be reached, refuses, or is too slow.
         """
-        server, seconds = self._config.name, self._config.timeout
-        session = self._session
-        if session is None or self.over:
+        if isinstance(self._config, StdioServer):
+            # Of a program that died while nobody called, the end of its output can be read
+            # already; it takes some turns of the loop to come up to here.
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+        if self._session is None or self.over:
             raise SessionOverError
+        self._calls += 1
+        try:
+            return await self._called(self._session, name, arguments)
+        finally:
+            self._calls -= 1
+            if self._retired:
+                self.retire()
+
+    async def _called(self, session: "_Session", name: str, arguments: Mapping[str, Any]) -> Result:
+        server, seconds = self._config.name, self._config.timeout
         try:
             async with asyncio.timeout(seconds):
                 result = await session.call_tool(name, dict(arguments))
@@ -152,11 +175,11 @@ class Life:
     def _refusal(self, tool: str, error: McpError) -> Exception:
         """What an error in place of a result means."""
         server = self._config.name
-        if error.error.code == _SESSION_TERMINATED:
-            return SessionOverError()
-        if error.error.code == CONNECTION_CLOSED and error.error.data is None and self.over:
+        if error.error == _CLOSED:
             return BrokenOffError()
         kind, why = failure(error.error.data) or ("", "")
+        if kind == OVER:
+            return SessionOverError(why)
         if kind == BROKEN:
             return BrokenOffError(self._hidden(why))
         if kind == NOT_SENT:
@@ -208,7 +231,8 @@ class Life:
         return McpServerError(
             f"The MCP server {config.name!r} cannot be used: {self._hidden(_why(cause, config))}.",
             server=config.name,
-            hint=f"{tried}\nCheck that it runs, and the {what} under mcp_servers.{config.name}.",
+            hint=f"{self._hidden(tried)}\n"
+            f"Check that it runs, and the {what} under mcp_servers.{config.name}.",
         )
 
     def _hidden(self, text: str) -> str:
@@ -221,8 +245,8 @@ def _why(error: BaseException, config: McpServer) -> str:
             return f"it did not answer within {config.timeout:g} s"
         case McpError() if (known := failure(error.error.data)) is not None:
             kind, why = known
-            return f"{why}" if kind not in (NOT_SENT, BROKEN) else f"there was no answer ({why})"
-        case McpError() if error.error.code == CONNECTION_CLOSED:
+            return f"there was no answer ({why})" if kind in (NOT_SENT, BROKEN) else why
+        case McpError() if error.error == _CLOSED:
             return "it ended before it answered"
         case anyio.EndOfStream() | anyio.ClosedResourceError() | anyio.BrokenResourceError():
             return "it ended before it answered"
@@ -329,5 +353,3 @@ class _Session(ClientSession):
                 await self.send_notification(ClientNotification(gone))
         except Exception as error:  # noqa: BLE001 - a courtesy; the session may be over
             logger.debug("a cancelled call could not be withdrawn: %r", error)
-
-

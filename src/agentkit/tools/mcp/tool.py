@@ -54,8 +54,8 @@ class McpTool(BaseTool):
             server=connection.config.name,
             offered_as=offer.name,
         )
-        made._connection = connection  # noqa: SLF001 - our own
-        made._repeatable = offer.repeatable  # noqa: SLF001 - our own
+        made._connection = connection
+        made._repeatable = offer.repeatable
         return made
 
     def _run(self, **arguments: Any) -> tuple[str, Mapping[str, Any] | None]:
