@@ -180,7 +180,7 @@ def test_two_tools_of_one_name():
         agent_tools(agent({"mcp": "one"}, {"mcp": "two"}), (), both)
     assert str(caught.value) == (
         "The agent 'writer' would have two tools called 'search': of mcp one and of mcp two.\n"
-        "Leave one out, with exclude: [search]."
+        "Leave one out; of an MCP server with exclude: [search]."
     )
     taken = {"one": offered("relpath", server="one")}
     with pytest.raises(ConfigurationError, match=r"'relpath': of mcp one and of os\.path:relpath"):

@@ -4,6 +4,7 @@
 import asyncio
 import gc
 import hashlib
+import json
 import logging
 import os
 import sys
@@ -315,3 +316,69 @@ async def test_a_server_that_comes_later_is_found_then(servers: McpServers, tmp_
         await servers.aclose()
     finally:
         server.kill()
+
+
+class Handmade:
+    """A server of our own making that can misbehave in ways FastMCP does not."""
+
+    def __init__(self, forgotten: int = 404) -> None:
+        self.sessions: set[str] = set()
+        self.opened = 0
+        self._forgotten = forgotten
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        sizes = [line.split(":")[1] for line in head.splitlines() if line.startswith("content-length")]
+        body = json.loads(await reader.readexactly(int(sizes[0]))) if sizes and int(sizes[0]) else {}
+        session = next((line[16:] for line in head.splitlines() if line.startswith("mcp-session-id: ")), "")
+        status, more, answer = await self.answer(body, session)
+        text = "" if answer is None else json.dumps({"jsonrpc": "2.0", "id": body.get("id"), **answer})
+        start = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n{more}"
+        writer.write(f"{start}content-length: {len(text)}\r\n\r\n{text}".encode())
+        await writer.drain()
+        writer.close()
+
+    async def answer(self, body: Any, session: str) -> tuple[str, str, Any]:
+        method = body.get("method")
+        if method == "initialize":
+            self.opened += 1
+            self.sessions.add(f"s{self.opened}")
+            about = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}}
+            result = {**about, "serverInfo": {"name": "handmade", "version": "1"}}
+            return "200 OK", f"mcp-session-id: s{self.opened}\r\n", {"result": result}
+        if session not in self.sessions:
+            return f"{self._forgotten} Who", "", None
+        if method == "tools/list":
+            tools = [{"name": n, "inputSchema": {"type": "object"}} for n in ("fine", "slow", "bad", "odd")]
+            return "200 OK", "", {"result": {"tools": tools}}
+        if method != "tools/call":
+            return "405 No", "", None
+        match body["params"]["name"]:
+            case "bad":
+                return "503 Busy", "", None
+            case "odd":
+                return "200 OK", "", {"result": {"content": [{"type": "smell"}]}}
+            case name:
+                await asyncio.sleep(0.5 if name == "slow" else 0)
+                return "200 OK", "", {"result": {"content": [{"type": "text", "text": name}]}}
+
+
+@pytest.mark.parametrize("forgotten", [404, 400])
+async def test_a_refused_call_harms_no_other_and_a_forgotten_session_is_renewed(
+    servers: McpServers, forgotten: int
+) -> None:
+    made = Handmade(forgotten)
+    listener = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        tools = await by_name(servers, HttpServer("tickets", f"http://127.0.0.1:{port}/"))
+        slow, bad, odd = await asyncio.gather(*(called(tools[name]) for name in ("slow", "bad", "odd")))
+        assert (slow.content, bad.status, odd.status) == ("slow", "error", "error")
+        assert bad.content == "The MCP server 'tickets' refused the call of 'bad': HTTP 503 Busy"
+        assert odd.content == "The tool 'odd' of the MCP server 'tickets' returned what its own description forbids."
+        assert made.opened == 1
+        made.sessions.clear()
+        messages = await asyncio.gather(*(called(tools["fine"]) for _ in range(10)))
+        assert {m.content for m in messages} == {"fine"}
+        assert made.opened == 2
+        await servers.aclose()

@@ -57,7 +57,7 @@ def agent_tools(agent: AgentSpec, allowed: Sequence[str], offered: Offered) -> l
         for tool in _tools(agent, spec, allowed, offered):
             name = tool.name if isinstance(tool, BaseTool) else getattr(tool, "__name__", "")
             if name and name in origins:
-                _clash(agent.name, name, origins[name], spec)
+                _clash(agent.name, name, (origins[name], spec.title), tool)
             origins[name] = spec.title
             tools.append(tool)
     return tools
@@ -108,11 +108,12 @@ def _fitting(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def _clash(agent: str, name: str, first: str, second: ToolSpec) -> None:
-    one, other = (first, second.title)
-    hint = f"Leave one out, with exclude: [{name}]." if second.mcp or first.startswith("mcp ") else None
+def _clash(agent: str, name: str, origins: tuple[str, str], second: Tool) -> None:
+    first, last = origins
+    there = second.offered_as if isinstance(second, McpTool) else name
     raise ConfigurationError(
-        f"The agent {agent!r} would have two tools called {name!r}: of {one} and of {other}.", hint=hint
+        f"The agent {agent!r} would have two tools called {name!r}: of {first} and of {last}.",
+        hint=f"Leave one out; of an MCP server with exclude: [{there}].",
     )
 
 
