@@ -101,6 +101,12 @@ def only_an_error() -> CallToolResult:
 
 
 @server.tool()
+def all_of_it() -> dict[str, object]:
+    """Give away what it was given."""
+    return {"result": {"given": [os.environ.get("KEY", "?"), 1]}}
+
+
+@server.tool()
 def who(ctx: Context) -> dict[str, str]:
     """Tell what the server was given, as a hash: the secret itself is for nobody's eyes."""
     request = ctx.request_context.request

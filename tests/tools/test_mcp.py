@@ -218,6 +218,8 @@ async def test_a_secret_header_arrives_and_is_shown_nowhere(
     assert message.artifact["structured_content"]["sha256"] == HASH
     http_server.kill()
     down = await called(tools["who"])
+    assert "cannot be reached just now.\nTried http://127.0.0.1:" in caplog.text
+    assert str(http_server.port) not in down.content
     shown = f"{config!r} {tools!r} {tools['who']!s} {message!r} {down!r} {caplog.text}"
     assert "t0p-secret" not in shown
 
@@ -233,6 +235,8 @@ async def test_a_secret_variable_arrives_and_is_shown_nowhere(
     assert (given["sha256"], given["leaked"], given["cwd"]) == (HASH, "", str(Path(__file__).parent))
     failed = await called(tools["only_an_error"])
     assert (failed.status, failed.content) == ("error", "***")
+    data = (await called(tools["all_of_it"])).artifact["structured_content"]
+    assert data == {"result": {"given": ["***", 1]}}
     assert "t0p-secret" not in f"{config!r} {tools!r} {failed!r} {caplog.text}"
 
 
@@ -338,7 +342,7 @@ class Handmade:
         await writer.drain()
         writer.close()
 
-    async def answer(self, body: Any, session: str) -> tuple[str, str, Any]:
+    async def answer(self, body: Any, session: str) -> tuple[str, str, Any]:  # noqa: PLR0911 - a table
         method = body.get("method")
         if method == "initialize":
             self.opened += 1
@@ -375,7 +379,10 @@ async def test_a_refused_call_harms_no_other_and_a_forgotten_session_is_renewed(
         slow, bad, odd = await asyncio.gather(*(called(tools[name]) for name in ("slow", "bad", "odd")))
         assert (slow.content, bad.status, odd.status) == ("slow", "error", "error")
         assert bad.content == "The MCP server 'tickets' refused the call of 'bad': HTTP 503 Busy"
-        assert odd.content == "The tool 'odd' of the MCP server 'tickets' returned what its own description forbids."
+        assert (
+            odd.content
+            == "The tool 'odd' of the MCP server 'tickets' returned what its own description forbids."
+        )
         assert made.opened == 1
         made.sessions.clear()
         messages = await asyncio.gather(*(called(tools["fine"]) for _ in range(10)))

@@ -78,8 +78,7 @@ class Connection:
         from agentkit.tools.mcp.sdk import BrokenOffError, SessionOverError
 
         for last in (False, True):
-            life = await self._alive()
-            await asyncio.shield(life.ready)
+            life = await self._ready()
             try:
                 return await life.call(name, arguments)
             except SessionOverError as error:
@@ -90,6 +89,19 @@ class Connection:
                 if last or not repeatable:
                     raise self._broken(name) from error
         raise AssertionError("the last try returns or raises")
+
+    async def _ready(self) -> "Life":
+        """A session that calls can be made in; why there is none is not for models."""
+        life = await self._alive()
+        try:
+            await asyncio.shield(life.ready)
+        except McpServerError as error:
+            raise McpServerError(
+                f"The MCP server {self.config.name!r} cannot be reached just now.",
+                server=self.config.name,
+                hint=str(error),
+            ) from error
+        return life
 
     async def _alive(self) -> "Life":
         """The session there is, or a new one; it may still be connecting."""

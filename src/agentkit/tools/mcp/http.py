@@ -57,7 +57,7 @@ class Client(httpx.AsyncClient):
         """The end of a session: nothing depends on whether the server hears of it."""
         request.extensions["timeout"] = httpx.Timeout(_GOODBYE).as_dict()
         with suppress(httpx.HTTPError):
-            return await super().send(request, **options)
+            await (await super().send(request, **options)).aclose()
         return httpx.Response(204, request=request)
 
 

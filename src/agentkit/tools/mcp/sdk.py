@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +19,7 @@ from mcp.shared.message import MessageMetadata
 from mcp.shared.session import ProgressFnT
 from mcp.types import (
     CONNECTION_CLOSED,
+    CallToolResult,
     CancelledNotification,
     CancelledNotificationParams,
     ClientNotification,
@@ -32,7 +33,7 @@ from mcp.types import (
 from pydantic import BaseModel
 
 from agentkit.errors import McpServerError
-from agentkit.secrets import hide, reveal
+from agentkit.secrets import hide, hide_in, reveal
 from agentkit.tools.mcp.config import HttpServer, McpServer, StdioServer
 from agentkit.tools.mcp.http import BROKEN, NOT_SENT, OVER, Client, failure
 from agentkit.tools.mcp.process import Said, captured, startable
@@ -150,7 +151,7 @@ class Life:
         server, seconds = self._config.name, self._config.timeout
         try:
             async with asyncio.timeout(seconds):
-                result = await session.call_tool(name, dict(arguments))
+                result = await self._unless_over(session.call_tool(name, dict(arguments)))
         except TimeoutError as error:
             raise McpServerError(
                 f"The tool {name!r} of the MCP server {server!r} did not answer within {seconds:g} s.",
@@ -161,6 +162,8 @@ class Life:
             raise SessionOverError from error
         except anyio.EndOfStream as error:
             raise BrokenOffError from error
+        except BrokenOffError:
+            raise
         except McpError as error:
             raise self._refusal(name, error) from error
         except Exception as error:  # its output does not fit its own schema, or is none of the protocol
@@ -169,8 +172,27 @@ class Life:
                 server=server,
                 hint=self._hidden(str(error)),
             ) from error
-        text = self._hidden(as_text(result.content, result.structuredContent))
-        return Result(text, result.structuredContent, failed=result.isError)
+        private, data = self._config.private, result.structuredContent
+        text: str = hide_in(as_text(result.content, data), private)
+        return Result(text, hide_in(data, private), failed=result.isError)
+
+    async def _unless_over(self, call: Coroutine[Any, Any, CallToolResult]) -> CallToolResult:
+        """Wait for a call no longer than there is a session.
+
+        A request the SDK takes while it ends a session is never answered, not even with an error.
+        """
+        work = asyncio.ensure_future(call)
+        try:
+            await asyncio.wait({work, self.task}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise BrokenOffError
+            return work.result()
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})
+            if not work.cancelled():
+                work.exception()  # looked at, also where our own cancellation is what is raised
 
     def _refusal(self, tool: str, error: McpError) -> Exception:
         """What an error in place of a result means."""

@@ -1,5 +1,6 @@
 """A tool of an MCP server, as LangChain knows tools."""
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,8 @@ from agentkit.errors import McpServerError
 if TYPE_CHECKING:
     from agentkit.tools.mcp.connection import Connection
     from agentkit.tools.mcp.sdk import Offer
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_NAME = 64
 _LONGEST_ERROR = 1000
@@ -68,6 +71,7 @@ class McpTool(BaseTool):
         try:
             result = await self._connection.call(self.offered_as, arguments, repeatable=self._repeatable)
         except McpServerError as error:
+            logger.warning("%s", error)
             raise ToolException(_short(error.message)) from error
         if result.failed:
             raise ToolException(result.text)
