@@ -89,7 +89,8 @@ agents/writer.yaml:1:7: The agent name 'writer' is taken already, in agents/twin
 agents/writer.yaml:4:8: Unknown model 'bigg'. Did you mean 'big'? Valid: big, main.
 agents/writer.yaml:5:39: Unknown version of the prompt 'agents/writer' '7'. Valid: 1, 2.
 """.format(
-        more="knowledge, limits, models, name, parameters, routing, runtime, security, supervisor, tests.",
+        more="knowledge, limits, mcp_servers, models, name, parameters, routing, runtime, security, "
+        "supervisor, tests.",
         model_keys="Valid: breaker, cache, concurrency, fallback_on, fallbacks, max_tokens, model, options, "
         "price, provider, retry, temperature, timeout, tool_calls, use.",
         durations="500ms, 30s, 2m or 1h.",
@@ -146,8 +147,8 @@ def test_keys_nothing_implements_yet_are_refused(faults, folder, key):
             "needs agents, but as agent prompt it gets: no variables.",
         ),
         ("model: big", "limits: {tool_iterations: 21}", "less than or equal to 20"),
-        ("model: big", "tools: [{}]", "a tool has either 'name' or 'use', and only one of them."),
-        ("model: big", "tools: [{name: a, use: 'b:c'}]", "a tool has either 'name' or 'use'"),
+        ("model: big", "tools: [{}]", "a tool has either 'name', 'use' or 'mcp', and only one of them."),
+        ("model: big", "tools: [{name: a, use: 'b:c'}]", "a tool has either 'name', 'use' or 'mcp'"),
         ("model: big", "tools: [{use: os.system}]", "4:15: tools.0.use"),
         ("model: big", "tools: [{use: 'os:system'}]", "'os:system' is not under security.allowed_modules."),
         (

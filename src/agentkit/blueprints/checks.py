@@ -10,6 +10,7 @@ from agentkit.blueprints.agents import ToolSpec
 from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
+from agentkit.blueprints.mcp_checks import check_mcp
 from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, SupervisorSpec
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
@@ -78,6 +79,7 @@ class Checker:
         self._prices_are_known(count)
         self._supervisor_and_routing()
         check_rules(self._tree, self._value, self.problems)
+        check_mcp(self._tree, self._value, self.problems, self.warnings)
         self._names_differ(count)
         for index in range(count):
             self._agent(("agents", index))
@@ -202,8 +204,8 @@ class Checker:
             tool = self._part(ToolSpec, place)
             if tool is None:
                 continue
-            if tool in seen:
-                self._report(f"The tool {(tool.name or tool.use)!r} is listed twice.", place)
+            if tool in seen and tool.mcp is None:
+                self._report(f"The tool {tool.title!r} is listed twice.", place)
             seen.append(tool)
             self._tool(tool, place)
 

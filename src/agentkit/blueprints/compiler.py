@@ -1,15 +1,15 @@
 """From a checked blueprint to a compiled graph."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from langchain_core.embeddings import Embeddings
-from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from agentkit.blueprints.agents import AgentSpec, SpendingSpec, ToolSpec
+from agentkit.blueprints.agent_tools import Offered, agent_tools
+from agentkit.blueprints.agents import AgentSpec, SpendingSpec
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
@@ -37,8 +37,6 @@ from agentkit.llm.providers.scripted import Script
 from agentkit.prompts import Prompt
 from agentkit.rag.retriever import RAGRetriever
 from agentkit.rag.vector_store import PgVectorStore
-from agentkit.references import load
-from agentkit.tools import TOOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,7 @@ class Parts:
         home: Event loop that store and checkpointer belong to; None when there are none.
         scripts: What is said instead of models, by agent, `supervisor` (choosing and answering)
             or name of the model; whoever has none may not be called. None: the real models.
+        mcp_tools: What its MCP servers offer, by their names.
     """
 
     gateway: LLMGateway
@@ -63,6 +62,7 @@ class Parts:
     events: EventBus
     home: asyncio.AbstractEventLoop | None
     scripts: Mapping[str, Script] | None = None
+    mcp_tools: Offered = field(default_factory=dict[str, Any])
 
 
 def needs_store(blueprint: LoadedBlueprint) -> bool:
@@ -79,7 +79,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     """Build the graph a blueprint describes.
 
     Raises:
-        ConfigurationError: A tool cannot be imported, or is no tool.
+        ConfigurationError: A tool cannot be imported, is no tool, or has the name of another.
         UnknownNameError: A model's provider is unknown.
     """
     spec = blueprint.spec
@@ -109,7 +109,7 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     return build_agent(
         name=agent.name,
         model=_model(agent.model, agent.name, blueprint, parts),
-        tools=[_tool(tool, blueprint.spec.security.allowed_modules) for tool in agent.tools],
+        tools=agent_tools(agent, blueprint.spec.security.allowed_modules, parts.mcp_tools),
         prompt=_fill(blueprint.prompts[agent.prompt]),
         retriever=_retrieve(agent, blueprint, parts),
         sources_prompt=_sources_prompt(blueprint),
@@ -193,12 +193,3 @@ def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:
 def _fill(prompt: Prompt, **values: str) -> str:
     """Render with those of the offered values that the prompt uses."""
     return prompt.render(**{name: value for name, value in values.items() if name in prompt.variables})
-
-
-def _tool(spec: ToolSpec, allowed: Sequence[str]) -> BaseTool | Callable[..., Any]:
-    if spec.use is None:
-        return TOOLS.get(spec.name or "")
-    tool = load(spec.use, allowed=allowed, kind="tool")
-    if not isinstance(tool, BaseTool) and not callable(tool):
-        raise ConfigurationError(f"{spec.use!r} is neither a LangChain tool nor a function.")
-    return cast("BaseTool | Callable[..., Any]", tool)

@@ -15,11 +15,13 @@ from pydantic import ValidationError
 from agentkit.blueprints.checks import Checker
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.interpolation import SECRETS, Surroundings
+from agentkit.blueprints.mcp import mcp_servers
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
 from agentkit.prompts import Prompt, PromptManager
 from agentkit.prompts.yaml_models import describe
+from agentkit.tools.mcp import McpServer
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -44,6 +46,7 @@ class LoadedBlueprint:
         files: Every file it was read from, the main one first, those it extends last.
         prompts: The prompts it uses, in the version it uses: pinned when it was loaded.
         sources: Its knowledge sources with absolute paths.
+        mcp_servers: Its MCP servers by name, with absolute folders.
         warnings: Things that work but are probably not meant.
     """
 
@@ -53,6 +56,7 @@ class LoadedBlueprint:
     files: tuple[Path, ...]
     prompts: Mapping[PromptRef, Prompt]
     sources: tuple[Source, ...]
+    mcp_servers: Mapping[str, McpServer]
     warnings: tuple[Problem, ...]
 
 
@@ -105,6 +109,7 @@ def load(
             )
             for number, source in enumerate(spec.knowledge.sources)
         ),
+        mcp_servers=MappingProxyType(mcp_servers(spec.mcp_servers, tree)),
         warnings=(*_name_warning(tree, spec, path), *checker.warnings),
     )
 
