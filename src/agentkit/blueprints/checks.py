@@ -15,7 +15,7 @@ from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem, PromptError, UnknownNameError
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
 from agentkit.references import is_allowed, refusal
@@ -64,7 +64,7 @@ class Checker:
         self._tools = tools
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
-        self.found_prompts: dict[PromptRef, Prompt] = {}
+        self.found_prompts: dict[PromptRef, PromptVersion] = {}
 
     def run(self) -> None:
         """Do all checks."""
@@ -223,7 +223,7 @@ class Checker:
         if wanted is None:
             return
         try:
-            prompt = self._prompts.get(wanted.ref, wanted.version)
+            prompt = self._prompts.version(wanted.ref, wanted.version)
         except UnknownNameError as error:
             self._report(error.message, (*path, "ref" if error.kind == "prompt" else "version"))
             return

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from agentkit.prompts.ranges import RANGE, WANTED, check_wanted
+
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -34,6 +36,12 @@ def _scalar(value: object) -> object:
     raise ValueError("must be text, a number, true or false.")
 
 
+def _prompt_wanted(value: object) -> object:
+    if isinstance(value, (int, str)):
+        return check_wanted(value)
+    raise ValueError(f"{WANTED}.")
+
+
 SLUG = r"^[a-z][a-z0-9_-]{0,62}$"
 Slug = Annotated[str, Field(pattern=SLUG)]
 Duration = Annotated[
@@ -50,6 +58,12 @@ Scalar = Annotated[
     object, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]
 
+PromptWanted = Annotated[
+    int | str,
+    BeforeValidator(_prompt_wanted),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": RANGE}]}),
+]
+
 
 class Section(BaseModel):
     """A mapping of the blueprint: unknown keys are refused, values never change."""
@@ -61,6 +75,7 @@ class PromptRef(Section):
     """A prompt file and the version to use."""
 
     ref: Text = Field(description="Path below the prompts folder without suffix: agents/kubernetes.")
-    version: Annotated[Int, Field(ge=1)] | None = Field(
-        default=None, description="Version; the current one if absent."
+    version: PromptWanted | None = Field(
+        default=None,
+        description="Number, or range in quotes: '^2' or '>=2,<4'; the current one if absent.",
     )

@@ -18,7 +18,7 @@ from agentkit.blueprints.interpolation import SECRETS, Surroundings
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import describe
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -51,7 +51,7 @@ class LoadedBlueprint:
     digest: str
     root: Path
     files: tuple[Path, ...]
-    prompts: Mapping[PromptRef, Prompt]
+    prompts: Mapping[PromptRef, PromptVersion]
     sources: tuple[Source, ...]
     warnings: tuple[Problem, ...]
 
@@ -184,13 +184,13 @@ def _name_warning(tree: SourceTree, spec: Blueprint, path: Path) -> Sequence[Pro
     return (tree.problem(message, ("name",)),)
 
 
-def _digest(tree: SourceTree, spec: Blueprint, prompts: Mapping[PromptRef, Prompt]) -> str:
+def _digest(tree: SourceTree, spec: Blueprint, prompts: Mapping[PromptRef, PromptVersion]) -> str:
     content = {
         "files": {
             Path(os.path.relpath(file, tree.root)).as_posix(): document.text
             for file, document in zip(tree.files, tree.documents, strict=True)
         },
         "spec": spec.model_dump(mode="json"),
-        "prompts": sorted([prompt.ref, prompt.version, prompt.template] for prompt in prompts.values()),
+        "prompts": sorted([prompt.ref, prompt.version, prompt.content] for prompt in prompts.values()),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

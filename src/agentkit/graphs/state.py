@@ -71,6 +71,7 @@ class AgentPart(TypedDict):
             log only: it may name things users should not see.
         model: Model that answered, or an empty string.
         sources: What it found, until the parts are joined; empty then.
+        prompts: Labels of the prompt versions it answered with.
     """
 
     agent: str
@@ -79,6 +80,7 @@ class AgentPart(TypedDict):
     error: str
     model: str
     sources: list[Source]
+    prompts: NotRequired[list[str]]
 
 
 class SupervisorState(TypedDict):

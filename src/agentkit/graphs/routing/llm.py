@@ -11,8 +11,10 @@ from langgraph.constants import TAG_NOSTREAM
 
 from agentkit.context import RunContext
 from agentkit.errors import ScriptError, StructuredOutputError
+from agentkit.graphs.prompted import noting
 from agentkit.graphs.routing.base import ANYONE, AgentCard, listing
 from agentkit.graphs.state import RouteDecision
+from agentkit.prompts import labels
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ class LLMRouting:
         self._model = model
         self._prompt = prompt
         self._parallel = parallel
-        self._asked: dict[tuple[AgentCard, ...], tuple[SystemMessage, Any]] = {}
+        self._asked: dict[tuple[AgentCard, ...], tuple[SystemMessage, Any, RunnableConfig]] = {}
 
     async def decide(
         self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard], context: RunContext = ANYONE
@@ -56,11 +58,11 @@ class LLMRouting:
         del context
         if not agents:
             return None
-        instruction, model = self._prepared(tuple(agents))
+        instruction, model, config = self._prepared(tuple(agents))
         names = [agent.name for agent in agents]
         for _ in range(2):
             try:
-                reply = cast("object", await model.ainvoke([instruction, *messages[-RECENT:]], _UNSEEN))
+                reply = cast("object", await model.ainvoke([instruction, *messages[-RECENT:]], config))
             except ScriptError:
                 raise
             except (
@@ -91,8 +93,8 @@ class LLMRouting:
     def _key(self) -> str:
         return "agent" if self._parallel == 1 else "agents"
 
-    def _prepared(self, agents: tuple[AgentCard, ...]) -> tuple[SystemMessage, Any]:
-        """The instruction and the constrained model for these agents; both are per graph, not per call."""
+    def _prepared(self, agents: tuple[AgentCard, ...]) -> tuple[SystemMessage, Any, RunnableConfig]:
+        """The instruction, the constrained model and its config; all are per graph, not per call."""
         if agents not in self._asked:
             choice: dict[str, Any] = {"type": "string", "enum": [*(agent.name for agent in agents), NOBODY]}
             if self._parallel > 1:
@@ -107,5 +109,6 @@ class LLMRouting:
                 "additionalProperties": False,
             }
             model = self._model.with_structured_output(schema)
-            self._asked[agents] = (SystemMessage(self._prompt(listing(agents))), model)
+            text = self._prompt(listing(agents))
+            self._asked[agents] = (SystemMessage(str(text)), model, noting(_UNSEEN, labels(text)))
         return self._asked[agents]
