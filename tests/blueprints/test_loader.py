@@ -76,7 +76,7 @@ def test_every_problem_in_one_run(faults, folder):
     (folder / "agents" / "twin.yaml").write_text("name: writer\ndescripton: x\nprompt: {ref: agents/riter}\n")
     keys = "Valid: description, examples, knowledge_scope, limits, model, name, prompt, tools."
     expected = """\
-blueprint.yaml:2:7: kind: should be 'Blueprint'.
+blueprint.yaml:2:7: kind: should be 'Blueprint', not 'Blueprints'. Did you mean 'Blueprint'?
 blueprint.yaml:3:1: Unknown key 'retry'. Valid: agents, apiVersion, description, extends, kind, {more}
 blueprint.yaml:8:15: Unknown provider 'olama'. Did you mean 'ollama'? Valid: auto, ollama, scripted.
 blueprint.yaml:9:5: Unknown key 'temprature'. Did you mean 'temperature'? {model_keys}
@@ -267,7 +267,7 @@ def test_values_cannot_add_structure(check, folder):
     [
         (
             "a ${env:NOPE}",
-            "9:15: ${env:NOPE}: the environment variable NOPE is not set and has no default (:-…).",
+            "9:15: ${env:NOPE}: the environment variable NOPE is not set: set it, or write ${env:NOPE",
         ),
         ("${param:p}", "${param:p}: the parameter 'p' has no default and was not set."),
         ("${param:q}", "${param:q}: Unknown parameter 'q'. Valid: p."),
@@ -298,11 +298,22 @@ def test_no_agents(faults, folder):
     ]
 
 
-@pytest.mark.parametrize("text", ["", "just text", "- a\n- b\n"])
+@pytest.mark.parametrize("text", ["just text", "- a\n- b\n"])
 def test_not_a_mapping(faults, folder, text):
     main(folder).write_text(text)
     assert faults(folder) == [
         "blueprint.yaml:1:1: A blueprint is a mapping of keys to values; see docs/blueprints.md."
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"])
+def test_nothing_in_the_file(faults, folder, text):
+    main(folder).write_text(text)
+    assert faults(folder) == [
+        (
+            "blueprint.yaml:1:1: There is nothing in this file. "
+            "A blueprint begins with 'apiVersion: agentkit/v1'."
+        )
     ]
 
 

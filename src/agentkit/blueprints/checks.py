@@ -9,10 +9,12 @@ from pydantic import BaseModel, ValidationError
 from agentkit.blueprints.agents import ToolSpec
 from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.inheritance import nearest_file
 from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
 from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, SupervisorSpec
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
+from agentkit.blueprints.semantic_checks import unused_or_unreached
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem, PromptError, UnknownNameError
 from agentkit.prompts import PromptManager, PromptVersion
@@ -78,6 +80,7 @@ class Checker:
         self._prices_are_known(count)
         self._supervisor_and_routing()
         check_rules(self._tree, self._value, self.problems)
+        self.warnings += unused_or_unreached(self._tree, self._value)
         self._names_differ(count)
         for index in range(count):
             self._agent(("agents", index))
@@ -252,7 +255,8 @@ class Checker:
             fed.add(source.scope)
             path = self._tree.resolve(source.path, (*place, "path"))
             if not path.exists():
-                self._report(f"There is no file or folder {str(path)!r}.", (*place, "path"))
+                message = f"There is no file or folder {str(path)!r}.{nearest_file(path)}"
+                self._report(message, (*place, "path"))
         for path in scopes:
             for number, scope in self._texts(path):
                 if scope not in fed:

@@ -43,6 +43,17 @@ def _prompt_wanted(value: object) -> object:
 
 
 SLUG = r"^[a-z][a-z0-9_-]{0,62}$"
+_REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+_MODULE = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
+_VISIBLE = r"\S"
+PATTERNS = {
+    SLUG: "must be lower-case letters, digits, - and _, starting with a letter, at most 63.",
+    _REFERENCE: "must be module:attribute, like ourapp.tools:restart_pod.",
+    _MODULE: "must be the name of a module, like ourapp.tools.",
+    _VISIBLE: "must not be empty.",
+}
+"""What the regular expressions below mean, in words."""
+
 Slug = Annotated[str, Field(pattern=SLUG)]
 Duration = Annotated[
     float,
@@ -51,9 +62,9 @@ Duration = Annotated[
 ]
 Int = Annotated[int, BeforeValidator(_not_boolean)]
 Float = Annotated[float, BeforeValidator(_not_boolean), Field(allow_inf_nan=False)]
-Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
-Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
+Reference = Annotated[str, Field(pattern=_REFERENCE)]
+ModuleName = Annotated[str, Field(pattern=_MODULE)]
+Text = Annotated[str, Field(min_length=1, pattern=_VISIBLE)]
 Scalar = Annotated[
     object, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]

@@ -13,7 +13,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from agentkit.blueprints.checks import Checker
-from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.fields import PATTERNS, PromptRef
 from agentkit.blueprints.interpolation import SECRETS, Surroundings
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
@@ -160,7 +160,7 @@ def _validate(tree: SourceTree) -> tuple[Blueprint | None, list[Problem], dict[s
     problems: list[Problem] = []
     for fault in details:
         document, path = tree.locate(fault["loc"])
-        problems.append(describe(fault, Blueprint, document, path))
+        problems.append(describe(fault, Blueprint, document, path, PATTERNS))
         if fault["type"] in ("extra_forbidden", "invalid_key"):
             owner: Any = value
             for key in fault["loc"][:-1]:
