@@ -9,14 +9,16 @@ from pydantic import BaseModel, ValidationError
 from agentkit.blueprints.agents import ToolSpec
 from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.inheritance import nearest_file
 from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
 from agentkit.blueprints.mcp_checks import check_mcp
 from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, SupervisorSpec
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
+from agentkit.blueprints.semantic_checks import unused_or_unreached
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem, PromptError, UnknownNameError
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
 from agentkit.references import is_allowed, refusal
@@ -65,7 +67,7 @@ class Checker:
         self._tools = tools
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
-        self.found_prompts: dict[PromptRef, Prompt] = {}
+        self.found_prompts: dict[PromptRef, PromptVersion] = {}
 
     def run(self) -> None:
         """Do all checks."""
@@ -80,6 +82,7 @@ class Checker:
         self._supervisor_and_routing()
         check_rules(self._tree, self._value, self.problems)
         check_mcp(self._tree, self._value, self.problems, self.warnings)
+        self.warnings += unused_or_unreached(self._tree, self._value)
         self._names_differ(count)
         for index in range(count):
             self._agent(("agents", index))
@@ -225,7 +228,7 @@ class Checker:
         if wanted is None:
             return
         try:
-            prompt = self._prompts.get(wanted.ref, wanted.version)
+            prompt = self._prompts.version(wanted.ref, wanted.version)
         except UnknownNameError as error:
             self._report(error.message, (*path, "ref" if error.kind == "prompt" else "version"))
             return
@@ -254,7 +257,8 @@ class Checker:
             fed.add(source.scope)
             path = self._tree.resolve(source.path, (*place, "path"))
             if not path.exists():
-                self._report(f"There is no file or folder {str(path)!r}.", (*place, "path"))
+                message = f"There is no file or folder {str(path)!r}.{nearest_file(path)}"
+                self._report(message, (*place, "path"))
         for path in scopes:
             for number, scope in self._texts(path):
                 if scope not in fed:

@@ -34,7 +34,7 @@ from agentkit.llm.budgets import Limits
 from agentkit.llm.chat_model import GatewayChatModel
 from agentkit.llm.gateway import LLMGateway
 from agentkit.llm.providers.scripted import Script
-from agentkit.prompts import Prompt
+from agentkit.prompts import PromptText, PromptVersion
 from agentkit.rag.retriever import RAGRetriever
 from agentkit.rag.vector_store import PgVectorStore
 
@@ -190,6 +190,6 @@ def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:
     return lambda sources: blueprint.prompts[ref].render(sources=sources)
 
 
-def _fill(prompt: Prompt, **values: str) -> str:
+def _fill(prompt: PromptVersion, **values: str) -> PromptText:
     """Render with those of the offered values that the prompt uses."""
     return prompt.render(**{name: value for name, value in values.items() if name in prompt.variables})

@@ -153,7 +153,9 @@ class _Interpolation:
                 found
                 if found is not None
                 else self._fault(
-                    match, path, f"the environment variable {name} is not set and has no default (:-…)"
+                    match,
+                    path,
+                    f"the environment variable {name} is not set: set it, or write ${{env:{name}:-DEFAULT}}",
                 )
             )
         return self._parameter(match, path, name, default)

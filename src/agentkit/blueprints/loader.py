@@ -13,13 +13,13 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from agentkit.blueprints.checks import Checker
-from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.fields import PATTERNS, PromptRef
 from agentkit.blueprints.interpolation import SECRETS, Surroundings
 from agentkit.blueprints.mcp import mcp_servers
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import describe
 from agentkit.tools.mcp import McpServer
 
@@ -54,7 +54,7 @@ class LoadedBlueprint:
     digest: str
     root: Path
     files: tuple[Path, ...]
-    prompts: Mapping[PromptRef, Prompt]
+    prompts: Mapping[PromptRef, PromptVersion]
     sources: tuple[Source, ...]
     mcp_servers: Mapping[str, McpServer]
     warnings: tuple[Problem, ...]
@@ -165,7 +165,7 @@ def _validate(tree: SourceTree) -> tuple[Blueprint | None, list[Problem], dict[s
     problems: list[Problem] = []
     for fault in details:
         document, path = tree.locate(fault["loc"])
-        problems.append(describe(fault, Blueprint, document, path))
+        problems.append(describe(fault, Blueprint, document, path, PATTERNS))
         if fault["type"] in ("extra_forbidden", "invalid_key"):
             owner: Any = value
             for key in fault["loc"][:-1]:
@@ -189,13 +189,13 @@ def _name_warning(tree: SourceTree, spec: Blueprint, path: Path) -> Sequence[Pro
     return (tree.problem(message, ("name",)),)
 
 
-def _digest(tree: SourceTree, spec: Blueprint, prompts: Mapping[PromptRef, Prompt]) -> str:
+def _digest(tree: SourceTree, spec: Blueprint, prompts: Mapping[PromptRef, PromptVersion]) -> str:
     content = {
         "files": {
             Path(os.path.relpath(file, tree.root)).as_posix(): document.text
             for file, document in zip(tree.files, tree.documents, strict=True)
         },
         "spec": spec.model_dump(mode="json"),
-        "prompts": sorted([prompt.ref, prompt.version, prompt.template] for prompt in prompts.values()),
+        "prompts": sorted([prompt.ref, prompt.version, prompt.content] for prompt in prompts.values()),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -72,6 +72,7 @@ class AgentPart(TypedDict):
             log only: it may name things users should not see.
         model: Model that answered, or an empty string.
         sources: What it found, until the parts are joined; empty then.
+        prompts: Labels of the prompt versions it answered with.
     """
 
     agent: str
@@ -80,6 +81,7 @@ class AgentPart(TypedDict):
     error: str
     model: str
     sources: list[Source]
+    prompts: NotRequired[list[str]]
 
 
 class SupervisorState(TypedDict):

@@ -18,6 +18,7 @@ from agentkit.graphs import failures
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.joining import failure_text
 from agentkit.graphs.nodes import recent
+from agentkit.graphs.prompted import prompts_of
 from agentkit.graphs.routing.base import AgentCard
 from agentkit.graphs.state import AgentInput, AgentPart, Source
 
@@ -78,4 +79,5 @@ async def _part(agent: Graph, card: AgentCard, state: AgentInput) -> AgentPart:
         error="",
         model=str(answer.response_metadata.get("model_name", "")),
         sources=sources,
+        prompts=prompts_of(answer),
     )

@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 
 from agentkit.context import RunContext
 from agentkit.graphs.bridge import Graph
+from agentkit.graphs.prompted import prompts_of
 from agentkit.graphs.state import AgentPart, RouteDecision, Source
 from agentkit.services.several import Several
 from agentkit.services.usage import Usage, UsageCounter
@@ -37,6 +38,7 @@ class Answer:
     tool_calls: list[ToolCallRecord]
     usage: Usage
     model: str
+    prompts: list[str] = field(default_factory=list[str])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of the contract; the scores stay in state and traces."""
@@ -71,6 +73,7 @@ class _Turn:
     tool_calls: dict[str, ToolCallRecord] = field(default_factory=dict[str, ToolCallRecord])
     answers: list[str] = field(default_factory=list[str])
     models: list[str] = field(default_factory=list[str])
+    prompts: list[str] = field(default_factory=list[str])
     several: Several | None = None
 
 
@@ -141,6 +144,7 @@ class ChatService:
             tool_calls=list(turn.tool_calls.values()),
             usage=usage,
             model=", ".join(dict.fromkeys(model for model in turn.models if model)),
+            prompts=list(dict.fromkeys(turn.prompts)),
         )
         yield ChatEvent("done", answer)
 
@@ -166,6 +170,7 @@ def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> li
             elif isinstance(message, AIMessage):
                 turn.answers.append(message.text)
                 turn.models.append(str(message.response_metadata.get("model_name", "")))
+                turn.prompts += prompts_of(message)
         if turn.several and not namespace:
             events += _part_events(turn, turn.several, changed)
     return events

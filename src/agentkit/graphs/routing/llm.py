@@ -11,10 +11,12 @@ from langgraph.constants import TAG_NOSTREAM
 
 from agentkit.context import RunContext
 from agentkit.errors import ProviderError, ScriptError, StructuredOutputError
+from agentkit.graphs.prompted import noting
 from agentkit.graphs.prompts import packaged
 from agentkit.graphs.routing.base import ANYONE, SUPERVISOR, AgentCard, Scores, listing
 from agentkit.graphs.state import RouteDecision
 from agentkit.llm.structured import caller
+from agentkit.prompts import labels
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +126,7 @@ class LLMRouting:
         unreadable = 0
         for number in range(attempts):
             try:
-                reply = cast("object", await prepared(ask.messages(again=number > 0), _UNSEEN))
+                reply = cast("object", await prepared(*ask.request(again=number > 0)))
             except ScriptError:
                 raise
             except (
@@ -182,9 +184,11 @@ class _Ask:
         self._remark = remark
         self._recent = recent
 
-    def messages(self, *, again: bool) -> list[AnyMessage]:
-        text = f"{self._instruction.rstrip()}\n{self._remark().rstrip()}" if again else self._instruction
-        return [SystemMessage(text), *self._recent]
+    def request(self, *, again: bool) -> tuple[list[AnyMessage], RunnableConfig]:
+        """The messages, and the config of a run that notes the prompts they were made with."""
+        texts = [self._instruction, self._remark()] if again else [self._instruction]
+        system = "\n".join(text.rstrip() for text in texts) if again else self._instruction
+        return [SystemMessage(system), *self._recent], noting(_UNSEEN, labels(*texts))
 
 
 def _called(reply: AIMessage) -> list[object]:
