@@ -256,6 +256,8 @@ class BudgetExceededError(AgentKitError):
         limit: Which limit: `tokens`, `cost_usd` or `model_calls`.
         spent: How much of it is, or None when that is unknown.
         allowed: The limit itself.
+        of: Whether the limit is an agent's or a team's, which then answers instead; None where
+            nobody does, as in a `budget()` block.
     """
 
     code = "budget_exceeded"
@@ -267,10 +269,12 @@ class BudgetExceededError(AgentKitError):
         limit: Literal["tokens", "cost_usd", "model_calls"],
         spent: float | None,
         allowed: float,
+        of: Literal["agent", "team"] | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
-        self.limit = limit
+        self.of: Literal["agent", "team"] | None = of
+        self.limit: Literal["tokens", "cost_usd", "model_calls"] = limit
         self.spent = spent
         self.allowed = allowed
 

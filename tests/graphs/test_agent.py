@@ -69,12 +69,6 @@ async def test_sources_are_retrieved_once_a_turn_and_shown_to_every_call() -> No
     assert [("Sums are exact." in question) for question in questions] == [True, True]
 
 
-async def test_endless_tool_calls_end_in_an_answer_that_says_so() -> None:
-    model = scripted_model(*[ToolUse("add", {"a": 1, "b": 1})] * 3)
-    result = await build_agent(name="a", model=model, tools=[add], tool_iterations=2).ainvoke(ask("go"))
-    assert "limit" in result["messages"][-1].text.lower()
-
-
 async def test_a_provider_error_reaches_the_caller_as_it_is() -> None:
     agent = build_agent(name="a", model=scripted_model(ProviderError("down", provider="x", status=503)))
     with pytest.raises(ProviderError, match="down") as caught:

@@ -34,6 +34,10 @@ class ToolSpec(Section):
         default=None, description="module:attribute; the module must be under security.allowed_modules."
     )
 
+    limit: Annotated[Int, Field(ge=1)] | None = Field(
+        default=None, description="Most calls in one turn; at the limit the model is told, and goes on."
+    )
+
     @model_validator(mode="after")
     def _one_of_both(self) -> "ToolSpec":
         if (self.name is None) == (self.use is None):

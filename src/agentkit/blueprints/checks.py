@@ -196,15 +196,16 @@ class Checker:
     def _agent(self, path: KeyPath) -> None:
         self._model((*path, "model"))
         self._prompt("agent", (*path, "prompt"), None)
-        seen: list[ToolSpec] = []
+        seen: list[str] = []
         for number in range(self._count((*path, "tools"))):
             place = (*path, "tools", number)
             tool = self._part(ToolSpec, place)
             if tool is None:
                 continue
-            if tool in seen:
-                self._report(f"The tool {(tool.name or tool.use)!r} is listed twice.", place)
-            seen.append(tool)
+            called = tool.name or tool.use or ""
+            if called in seen:
+                self._report(f"The tool {called!r} is listed twice.", place)
+            seen.append(called)
             self._tool(tool, place)
 
     def _tool(self, tool: ToolSpec, path: KeyPath) -> None:

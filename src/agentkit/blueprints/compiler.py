@@ -13,6 +13,7 @@ from agentkit.blueprints.agents import AgentSpec, SpendingSpec, ToolSpec
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
+from agentkit.blueprints.tool_limits import tool_limits
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
@@ -101,10 +102,12 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
 
 
 def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
+    tools = [_tool(tool, blueprint.spec.security.allowed_modules) for tool in agent.tools]
     return build_agent(
         name=agent.name,
         model=_model(agent.model, agent.name, blueprint, parts),
-        tools=[_tool(tool, blueprint.spec.security.allowed_modules) for tool in agent.tools],
+        tools=tools,
+        tool_limits=tool_limits(agent.tools, tools),
         prompt=_fill(blueprint.prompts[agent.prompt]),
         retriever=_retrieve(agent, blueprint, parts),
         sources_prompt=_sources_prompt(blueprint),
@@ -114,6 +117,7 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         history_tokens=agent.limits.history_tokens,
         timeout=agent.limits.timeout,
         limits=_limits(agent.limits),
+        events=parts.events,
         home=parts.home,
     )
 

@@ -1,22 +1,28 @@
 """One agent as a compiled state graph: retrieve → model ⇄ tools."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType] - partly untyped
-from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware
+from langchain.agents.middleware import AgentMiddleware
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 
 from agentkit.context import RunContext
+from agentkit.events import EventBus
 from agentkit.graphs.bridge import NO_LIMITS, Graph
+from agentkit.graphs.limits import SpendingMiddleware, ToolRoundsMiddleware
 from agentkit.graphs.nodes import KnowledgeMiddleware, Retrieve
 from agentkit.graphs.prompts import packaged
 from agentkit.graphs.routing.base import HISTORY_TOKENS, AgentCard
+from agentkit.graphs.tool_limits import ToolLimit
 from agentkit.llm.budgets import Limits
 
 TOOL_ITERATIONS = 5
+
+_UNLIMITED: Mapping[str, int] = MappingProxyType({})
 
 
 def build_agent(
@@ -30,9 +36,12 @@ def build_agent(
     description: str = "",
     examples: Sequence[str] = (),
     tool_iterations: int = TOOL_ITERATIONS,
+    tool_limits: Mapping[str, int] = _UNLIMITED,
+    middleware: Sequence[AgentMiddleware[Any, Any, Any]] = (),
     history_tokens: int = HISTORY_TOKENS,
     timeout: float | None = None,
     limits: Limits = NO_LIMITS,
+    events: EventBus | None = None,
     home: asyncio.AbstractEventLoop | None = None,
 ) -> Graph:
     """Build an agent: a graph that answers the last user message in its `messages`.
@@ -48,29 +57,37 @@ def build_agent(
             None: the packaged prompt `retrieval`.
         description: What it answers, for a supervisor.
         examples: Questions it should get, for a supervisor.
-        tool_iterations: Most rounds of tool calls in one turn; at the limit the turn ends
-            with a message that says so.
+        tool_iterations: Most rounds of tool calls in one turn; at the limit the model answers
+            with what it has, and the answer says so.
+        tool_limits: Most calls of a tool in one turn, by its name; the model is told, and goes on.
+        middleware: LangChain middleware, outermost first; docs/middleware.md says where in the
+            order the agent's own parts stand.
         history_tokens: Most tokens of earlier messages a supervisor passes on to it.
         timeout: Most seconds a supervisor waits for its answer; None: as long as it takes.
-        limits: What the model calls of one turn may spend together; the call that no longer
-            fits raises `BudgetExceededError` instead of being made.
+        limits: What the model calls of one turn may spend together; instead of the call that
+            no longer fits the turn ends with an answer that says so.
+        events: Receives `LimitReached`.
         home: Event loop the retriever's connections belong to; see `Graph`.
 
     Returns:
         A compiled graph; `invoke`, `stream`, `ainvoke` and `astream` all work.
     """
-    middleware: list[AgentMiddleware[Any, Any, Any]] = []
+    bus = events or EventBus()
+    calls_tools = bool(tools) or any(getattr(part, "tools", ()) for part in middleware)
+    # The first is outermost around model and tools, first before the model and last after it.
+    stack: list[AgentMiddleware[Any, Any, Any]] = [
+        ToolRoundsMiddleware(name, bus, tool_iterations) if calls_tools else SpendingMiddleware(name, bus),
+        *middleware,
+    ]
     if retriever is not None:
         shown = sources_prompt or packaged("retrieval", "sources")
-        middleware.append(KnowledgeMiddleware(retriever, shown))
-    if tools:
-        # The model is asked once more than tools are run: to answer with the last results.
-        middleware.append(ModelCallLimitMiddleware(run_limit=tool_iterations + 1))
+        stack.append(KnowledgeMiddleware(retriever, shown))
+    stack += [ToolLimit(tool, limit) for tool, limit in tool_limits.items()]
     graph = create_agent(
         model,
         list(tools),
         system_prompt=prompt or None,
-        middleware=middleware,
+        middleware=stack,
         context_schema=RunContext,
         name=name,
     )

@@ -91,7 +91,7 @@ class Graph(AnyGraph):
         **kwargs: Any,
     ) -> Callable[[], AsyncIterator[Any]]:
         if self.limits:
-            config = limited(config, self.limits, of=f"a run of {self.name}")
+            config = limited(config, self.limits, run=self.name, owner="team" if self.team else "agent")
         if self.team:
             config = failures.collecting(config)
         return cast("Callable[[], AsyncIterator[Any]]", partial(super().astream, input, config, **kwargs))

@@ -9,7 +9,9 @@ from typing_extensions import TypedDict
 
 RouteMethod = Literal["rules", "semantic", "llm", "direct"]
 
-PartStatus = Literal["answered", "failed", "timeout"]
+PartStatus = Literal["answered", "limited", "failed", "timeout"]
+
+LimitName = Literal["tool_iterations", "model_calls", "tokens", "cost_usd"]
 
 
 class RouteDecision(TypedDict):
@@ -59,18 +61,37 @@ class Source(TypedDict):
     text: str
 
 
+class ReachedLimit(TypedDict):
+    """A limit that ended somebody's work before it was done.
+
+    Attributes:
+        agent: Who stopped: an agent, or `supervisor`.
+        limit: Key of the limit under `limits`.
+        of: Whether it is the agent's own limit or one of a team it works in.
+        allowed: The limit itself: rounds, calls, tokens or US dollars.
+        spent: How much of it was spent, or None when that is unknown.
+    """
+
+    agent: str
+    limit: LimitName
+    of: Literal["agent", "team"]
+    allowed: float
+    spent: float | None
+
+
 class AgentPart(TypedDict):
     """What one of several agents contributed to a turn.
 
     Attributes:
         agent: Who.
-        status: How it ended.
+        status: How it ended; `limited` when a limit did before it had found anything.
         text: Its answer; once joined, with `[n]` numbered as in the state's `sources`. Where
             it has none, the sentence the user reads instead.
         error: Class name of the error that ended it, or an empty string. Its text is in the
             log only: it may name things users should not see.
         model: Model that answered, or an empty string.
         sources: What it found, until the parts are joined; empty then.
+        limits_reached: Limits that ended its work; absent when there are none.
     """
 
     agent: str
@@ -79,6 +100,7 @@ class AgentPart(TypedDict):
     error: str
     model: str
     sources: list[Source]
+    limits_reached: NotRequired[list[ReachedLimit]]
 
 
 class SupervisorState(TypedDict):
@@ -90,12 +112,14 @@ class SupervisorState(TypedDict):
         sources: Passages found for the last user message, each with a number of its own.
         parts: What each agent contributed to the last answer, in the route's order; empty
             when fewer than two were asked.
+        limits_reached: Limits that cut the last answer short; its text says so too.
     """
 
     messages: Annotated[list[AnyMessage], add_messages]
     route: NotRequired[RouteDecision]
     sources: NotRequired[Annotated[list[Source], operator.add]]
     parts: NotRequired[Annotated[list[AgentPart], operator.add]]
+    limits_reached: NotRequired[Annotated[list[ReachedLimit], operator.add]]
 
 
 class AgentInput(TypedDict):

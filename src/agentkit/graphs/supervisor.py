@@ -33,11 +33,12 @@ from agentkit.events import EventBus, RouteDecided
 from agentkit.graphs import failures
 from agentkit.graphs.bridge import NO_LIMITS, Graph
 from agentkit.graphs.joining import Joining, joined, ordered
+from agentkit.graphs.limits import announce, limit_answer, of_budget, sentence, without_sentences
 from agentkit.graphs.nodes import above_question, fenced, recent
 from agentkit.graphs.prompts import packaged
 from agentkit.graphs.routing.base import HISTORY_TOKENS, SUPERVISOR, AgentCard, Routing, listing
 from agentkit.graphs.routing.llm import LLMRouting
-from agentkit.graphs.state import AgentInput, AgentPart, SupervisorState
+from agentkit.graphs.state import AgentInput, AgentPart, ReachedLimit, RouteDecision, SupervisorState
 from agentkit.graphs.worker import JOIN, worker
 from agentkit.llm.budgets import Limits
 
@@ -71,7 +72,7 @@ def build_supervisor(
         checkpointer: Keeps conversations by `thread_id`; None: none are kept.
         events: Receives `RouteDecided`.
         limits: What all model calls of one turn may spend together, routing and agents
-            included; the call that no longer fits raises `BudgetExceededError`.
+            included; instead of the call that no longer fits there is an answer that says so.
         home: Event loop the checkpointer's connections belong to; see `Graph`.
 
     Raises:
@@ -119,7 +120,13 @@ class _Supervisor:
         messages = state["messages"]
         started = time.perf_counter()
         context = cast("RunContext | None", runtime.context) or RunContext()
-        route = await self.routing.decide(messages, self.cards, context)
+        limit: ReachedLimit | None = None
+        try:
+            route = await self.routing.decide(messages, self.cards, context)
+        except BudgetExceededError as error:
+            limit = of_budget(error, SUPERVISOR)
+            reason = "a limit was reached before anybody was chosen"
+            route = RouteDecision(agents=[], method="direct", scores={}, reason=reason)
         self.events.emit(
             RouteDecided(
                 blueprint=self.name,
@@ -130,15 +137,28 @@ class _Supervisor:
             )
         )
         runtime.stream_writer({"type": "route", "route": route, "combined": self.combine is not None})
-        update: dict[str, Any] = {"route": route, "sources": Overwrite([]), "parts": Overwrite([])}
+        update: dict[str, Any] = {
+            "route": route,
+            **{key: Overwrite([]) for key in ("sources", "parts", "limits_reached")},
+        }
         if agents := route["agents"]:
             sent = AgentInput(messages=messages, alone=len(agents) == 1)
             return Command(update=update, goto=[Send(agent, sent) for agent in agents])
-        answer = await self.model.ainvoke([*self.system, *recent(messages, HISTORY_TOKENS)])
-        answer.name = SUPERVISOR
+        try:
+            answer = None if limit else await self._own(messages)
+        except BudgetExceededError as error:
+            answer, limit = None, of_budget(error, SUPERVISOR)
+        if limit:
+            announce(limit, runtime, self.events)
+            answer, update["limits_reached"] = limit_answer(limit), Overwrite([limit])
         return Command(update={**update, "messages": [answer]}, goto=END)
 
-    async def join(self, state: SupervisorState) -> dict[str, Any]:
+    async def _own(self, messages: Sequence[AnyMessage]) -> AIMessage:
+        answer = await self.model.ainvoke([*self.system, *recent(messages, HISTORY_TOKENS)])
+        answer.name = SUPERVISOR
+        return answer
+
+    async def join(self, state: SupervisorState, runtime: Runtime[RunContext]) -> dict[str, Any]:
         """Make one answer of the parts; raise the first one's error when all agents failed."""
         agents = cast("dict[str, Any]", state)["route"]["agents"]
         joining = Joining()
@@ -146,31 +166,59 @@ class _Supervisor:
             joining.add(part)
         parts = joining.parts
         answered = [part for part in parts if part["status"] == "answered"]
-        if not answered:
+        if not any(part["status"] in ("answered", "limited") for part in parts):
             raise _failure(parts[0])
-        answer = await self._combined(state["messages"], parts) if len(answered) > 1 else None
+        limits = [limit for part in parts for limit in part.get("limits_reached", [])]
+        answer = None
+        try:
+            answer = await self._combined(state["messages"], parts) if len(answered) > 1 else None
+        except BudgetExceededError as error:
+            logger.warning("the answers of several agents stand side by side: %s", error)
+            if error.of is not None:
+                limits.append(limit := of_budget(error, SUPERVISOR))
+                announce(limit, runtime, self.events)
+                answer = AIMessage(f"{joined(parts)}\n\n{sentence(limit)}")
         answer = answer or AIMessage(joined(parts))
         answer.name = SUPERVISOR
-        return {"messages": [answer], "sources": Overwrite(joining.sources), "parts": Overwrite(parts)}
+        if limits:
+            answer.response_metadata["limits_reached"] = limits
+        return {
+            "messages": [answer],
+            "sources": Overwrite(joining.sources),
+            "parts": Overwrite(parts),
+            "limits_reached": Overwrite(limits),
+        }
 
     async def _combined(self, messages: Sequence[AnyMessage], parts: Sequence[AgentPart]) -> AIMessage | None:
         """One answer in the model's words; None when that is not wanted, or fails."""
         if self.combine is None:
             return None
-        answered = [part for part in parts if part["status"] == "answered"]
-        asked = above_question(recent(messages, HISTORY_TOKENS), self.combine(joined(answered)))
+        found = [_found(part) for part in parts if part["status"] == "answered"]
+        asked = above_question(recent(messages, HISTORY_TOKENS), self.combine(joined(found)))
         try:
             answer = await self.model.ainvoke(asked)
         except ScriptError:  # a test's own mistake
             raise
-        except (ProviderError, BudgetExceededError) as error:
+        except ProviderError as error:
             logger.warning("the answers of several agents stand side by side: %s", error)
             return None
         if not answer.text.strip():
             return None
-        missing = [part["text"] for part in parts if part["status"] != "answered"]
+        missing = [text for part in parts if (text := _missing(part))]
         answer.content = "\n\n".join([answer.text, *missing])
         return answer
+
+
+def _found(part: AgentPart) -> AgentPart:
+    """A part without the sentences about limits, which a model might leave out."""
+    return {**part, "text": without_sentences(part["text"], part.get("limits_reached", []))}
+
+
+def _missing(part: AgentPart) -> str:
+    """What a combined answer must say of a part in any case."""
+    if part["status"] != "answered":
+        return part["text"]
+    return "\n\n".join(sentence(limit) for limit in part.get("limits_reached", []))
 
 
 def _failure(part: AgentPart) -> Exception:

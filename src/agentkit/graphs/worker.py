@@ -17,6 +17,7 @@ from agentkit.errors import AgentTimeoutError, ScriptError
 from agentkit.graphs import failures
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.joining import failure_text
+from agentkit.graphs.limits import reached, without_sentences
 from agentkit.graphs.nodes import recent
 from agentkit.graphs.routing.base import AgentCard
 from agentkit.graphs.state import AgentInput, AgentPart, Source
@@ -36,7 +37,7 @@ def worker(agent: Graph, card: AgentCard) -> Worker:
         if not state["alone"]:
             return Command(update={"parts": [await _part(agent, card, state)]}, goto=JOIN)
         answer, sources = await _asked(agent, card, state)
-        return {"messages": [answer], "sources": sources}
+        return {"messages": [answer], "sources": sources, "limits_reached": reached(answer)}
 
     return run
 
@@ -71,11 +72,15 @@ async def _part(agent: Graph, card: AgentCard, state: AgentInput) -> AgentPart:
             model="",
             sources=[],
         )
-    return AgentPart(
+    limits = reached(answer)
+    part = AgentPart(
         agent=card.name,
-        status="answered",
+        status="answered" if without_sentences(answer.text, limits) else "limited",
         text=answer.text,
         error="",
         model=str(answer.response_metadata.get("model_name", "")),
         sources=sources,
     )
+    if limits:
+        part["limits_reached"] = limits
+    return part
