@@ -18,6 +18,7 @@
     ├── BudgetExceededError           not tried: .limit is spent; .spent, .allowed
     ├── AgentError                    .agent: it could not do its part in a team's answer
     │   └── AgentTimeoutError         it took longer than .seconds, its limits.timeout
+    ├── ContentRefusedError           not shown to a model: it holds .kind of personal data
     ├── StructuredOutputError         the model's answer does not fit the schema asked for
     ├── WeightsError                  model weights are missing, corrupted or cannot be fetched
     ├── DatabaseError                 PostgreSQL is unreachable, too old or refused
@@ -277,6 +278,16 @@ class BudgetExceededError(AgentKitError):
         self.limit: Literal["tokens", "cost_usd", "model_calls"] = limit
         self.spent = spent
         self.allowed = allowed
+
+
+class ContentRefusedError(AgentKitError):
+    """A message holds what the blueprint keeps from its models; `kind` is what: `email`."""
+
+    code = "content_refused"
+
+    def __init__(self, message: str, *, kind: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
 
 
 class StructuredOutputError(AgentKitError):

@@ -5,7 +5,18 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from agentkit.blueprints.fields import SLUG, Duration, Float, Int, PromptRef, Reference, Section, Slug, Text
+from agentkit.blueprints.fields import (
+    SLUG,
+    Duration,
+    Float,
+    Int,
+    MiddlewareEntry,
+    PromptRef,
+    Reference,
+    Section,
+    Slug,
+    Text,
+)
 
 RESERVED_AGENT_NAMES = frozenset(
     {"supervisor", "none", "start", "end", "__start__", "__end__", "__interrupt__", "__error__"}
@@ -82,4 +93,7 @@ class AgentSpec(Section):
         default=(), description="Scopes it retrieves from; the model cannot widen them. None: no retrieval."
     )
     tools: tuple[ToolSpec, ...] = Field(default=(), description="Tools it may call.")
+    middleware: tuple[MiddlewareEntry, ...] = Field(
+        default=(), description="What stands around its model and tools, outermost first: {NAME: {OPTIONS}}."
+    )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Bounds of one turn.")

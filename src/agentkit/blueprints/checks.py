@@ -10,6 +10,7 @@ from agentkit.blueprints.agents import ToolSpec
 from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
+from agentkit.blueprints.middleware_checks import MiddlewareChecker
 from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, SupervisorSpec
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
@@ -28,6 +29,7 @@ PROMPT_VARIABLES = {
     "routing": frozenset({"agents", "limit"}),
     "combine": frozenset({"answers"}),
     "retrieval": frozenset({"sources"}),
+    "summary": frozenset({"messages"}),
 }
 """Variables each role's prompt is rendered with; a prompt may use fewer."""
 
@@ -81,6 +83,13 @@ class Checker:
         self._names_differ(count)
         for index in range(count):
             self._agent(("agents", index))
+        MiddlewareChecker(
+            self._tree,
+            self.problems,
+            models=self._model_names(),
+            allowed=self._allowed,
+            prompt=self._prompt,
+        ).run(self._value)
         self._examples_differ(count)
         self._knowledge(count)
         self._tests(count)

@@ -13,7 +13,9 @@ from agentkit.blueprints.agents import AgentSpec, SpendingSpec, ToolSpec
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
-from agentkit.blueprints.tool_limits import tool_limits
+from agentkit.blueprints.middleware import MiddlewareParts
+from agentkit.blueprints.middleware.building import AnyMiddleware, build_middleware
+from agentkit.blueprints.tool_limits import tool_limits, tool_name
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
@@ -108,6 +110,7 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         model=_model(agent.model, agent.name, blueprint, parts),
         tools=tools,
         tool_limits=tool_limits(agent.tools, tools),
+        middleware=_middleware(agent, [tool_name(tool) for tool in tools], blueprint, parts),
         prompt=_fill(blueprint.prompts[agent.prompt]),
         retriever=_retrieve(agent, blueprint, parts),
         sources_prompt=_sources_prompt(blueprint),
@@ -120,6 +123,18 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         events=parts.events,
         home=parts.home,
     )
+
+
+def _middleware(
+    agent: AgentSpec, tools: Sequence[str], blueprint: LoadedBlueprint, parts: Parts
+) -> list[AnyMiddleware]:
+    def model(name: str | None) -> GatewayChatModel:
+        # A model that is named speaks for itself, also in a blueprint's own tests.
+        return _model(name or agent.model, name or agent.name, blueprint, parts)
+
+    offered = MiddlewareParts(agent.name, tools, model, blueprint.prompts.__getitem__)
+    spec = blueprint.spec
+    return build_middleware(spec.middleware, agent.middleware, offered, allowed=spec.security.allowed_modules)
 
 
 def _limits(spec: SpendingSpec) -> Limits:

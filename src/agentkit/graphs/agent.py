@@ -77,11 +77,13 @@ def build_agent(
     # The first is outermost around model and tools, first before the model and last after it.
     stack: list[AgentMiddleware[Any, Any, Any]] = [
         ToolRoundsMiddleware(name, bus, tool_iterations) if calls_tools else SpendingMiddleware(name, bus),
-        *middleware,
+        *(part for part in middleware if not isinstance(part, ToolLimit)),
     ]
     if retriever is not None:
         shown = sources_prompt or packaged("retrieval", "sources")
         stack.append(KnowledgeMiddleware(retriever, shown))
+    # Last, so that they are asked first after the model: nobody approves a call above its limit.
+    stack += [part for part in middleware if isinstance(part, ToolLimit)]
     stack += [ToolLimit(tool, limit) for tool, limit in tool_limits.items()]
     graph = create_agent(
         model,
