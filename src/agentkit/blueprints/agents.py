@@ -1,7 +1,7 @@
 """The key `agents`: one agent, its tools and its limits."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -91,6 +91,15 @@ class AgentSpec(Section):
     prompt: PromptRef = Field(description="System prompt.")
     knowledge_scope: tuple[Slug, ...] = Field(
         default=(), description="Scopes it retrieves from; the model cannot widen them. None: no retrieval."
+    )
+    history: Literal["task", "task_and_summary", "full"] = Field(
+        default="full",
+        description="What it is given: only the question, the question and a summary of what was said "
+        "before, or the conversation.",
+    )
+    returns: Literal["last_message", "full"] = Field(
+        default="last_message",
+        description="What it hands back into the conversation: its answer, or its tool calls too.",
     )
     tools: tuple[ToolSpec, ...] = Field(default=(), description="Tools it may call.")
     middleware: tuple[MiddlewareEntry, ...] = Field(

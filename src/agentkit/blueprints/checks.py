@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from agentkit.blueprints.agents import ToolSpec
 from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.history import ROLES, check_summary
 from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
 from agentkit.blueprints.middleware_checks import MiddlewareChecker
 from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, SupervisorSpec
@@ -30,6 +31,7 @@ PROMPT_VARIABLES = {
     "combine": frozenset({"answers"}),
     "retrieval": frozenset({"sources"}),
     "summary": frozenset({"messages"}),
+    **ROLES,
 }
 """Variables each role's prompt is rendered with; a prompt may use fewer."""
 
@@ -189,6 +191,7 @@ class Checker:
             prompt = SEVERAL_PROMPT if several else LlmRoutingSpec().prompt
             self._prompt("routing", ("routing", "llm", "prompt"), prompt)
         self._prompt("combine", ("supervisor", "combine"), None)
+        check_summary(self._value, model=self._model, prompt=self._prompt)
 
     def _names_differ(self, count: int) -> None:
         first: dict[str, Problem] = {}

@@ -11,6 +11,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from agentkit.blueprints.agents import AgentSpec, SpendingSpec, ToolSpec
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.history import asking
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
 from agentkit.blueprints.middleware import MiddlewareParts
@@ -20,6 +21,7 @@ from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
 from agentkit.graphs.bridge import Graph
+from agentkit.graphs.history import RunningSummary
 from agentkit.graphs.knowledge import scoped
 from agentkit.graphs.nodes import Retrieve
 from agentkit.graphs.routing import (
@@ -95,6 +97,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         routing=Routing(tuple(_strategy(name, blueprint, parts) for name in spec.routing.strategy)),
         prompt=_fill(supervisor_prompt, agents=listing(cards)),
         combine=_combine(blueprint),
+        summary=_summary(blueprint, parts),
         name=spec.name,
         checkpointer=parts.checkpointer,
         events=parts.events,
@@ -118,6 +121,8 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         examples=agent.examples,
         tool_iterations=agent.limits.tool_iterations,
         history_tokens=agent.limits.history_tokens,
+        history=agent.history,
+        returns=agent.returns,
         timeout=agent.limits.timeout,
         limits=_limits(agent.limits),
         events=parts.events,
@@ -194,6 +199,18 @@ def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStr
 def _combine(blueprint: LoadedBlueprint) -> Callable[[str], str] | None:
     ref = blueprint.spec.supervisor.combine
     return None if ref is None else lambda answers: _fill(blueprint.prompts[ref], answers=answers)
+
+
+def _summary(blueprint: LoadedBlueprint, parts: Parts) -> RunningSummary | None:
+    if all(agent.history != "task_and_summary" for agent in blueprint.spec.agents):
+        return None
+    supervisor = blueprint.spec.supervisor
+    spec = supervisor.summary
+    model = _model(spec.model or supervisor.model, spec.model or SUPERVISOR, blueprint, parts)
+    shown = blueprint.prompts[spec.shown]
+    return RunningSummary(
+        model, asking(blueprint.prompts[spec.prompt]), lambda summary: _fill(shown, summary=summary)
+    )
 
 
 def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:

@@ -13,6 +13,7 @@ from langchain_core.tools import BaseTool
 from agentkit.context import RunContext
 from agentkit.events import EventBus
 from agentkit.graphs.bridge import NO_LIMITS, Graph
+from agentkit.graphs.history import History, Returns
 from agentkit.graphs.limits import SpendingMiddleware, ToolRoundsMiddleware
 from agentkit.graphs.nodes import KnowledgeMiddleware, Retrieve
 from agentkit.graphs.prompts import packaged
@@ -39,6 +40,8 @@ def build_agent(
     tool_limits: Mapping[str, int] = _UNLIMITED,
     middleware: Sequence[AgentMiddleware[Any, Any, Any]] = (),
     history_tokens: int = HISTORY_TOKENS,
+    history: History = "full",
+    returns: Returns = "last_message",
     timeout: float | None = None,
     limits: Limits = NO_LIMITS,
     events: EventBus | None = None,
@@ -63,6 +66,10 @@ def build_agent(
         middleware: LangChain middleware, outermost first; docs/middleware.md says where in the
             order the agent's own parts stand.
         history_tokens: Most tokens of earlier messages a supervisor passes on to it.
+        history: What a supervisor gives it: only the question (`task`), the question and a
+            summary of what was said before (`task_and_summary`), or the conversation (`full`).
+        returns: What it hands back into the conversation: its answer (`last_message`), or its
+            tool calls and their results too (`full`); beside other agents, its answer alone.
         timeout: Most seconds a supervisor waits for its answer; None: as long as it takes.
         limits: What the model calls of one turn may spend together; instead of the call that
             no longer fits the turn ends with an answer that says so.
@@ -93,5 +100,7 @@ def build_agent(
         context_schema=RunContext,
         name=name,
     )
-    about = AgentCard(name, description, tuple(examples), history_tokens, timeout)
+    about = AgentCard(
+        name, description, tuple(examples), history_tokens, timeout, history, returns, calls_tools
+    )
     return Graph.adopt(graph, home=home, about=about, limits=limits)

@@ -103,16 +103,30 @@ class AgentPart(TypedDict):
     limits_reached: NotRequired[list[ReachedLimit]]
 
 
+class ConversationSummary(TypedDict):
+    """What was said before, in short; for agents that are given no more of it.
+
+    Attributes:
+        text: The summary.
+        until: Id of the last message it covers.
+    """
+
+    text: str
+    until: str
+
+
 class SupervisorState(TypedDict):
     """State of a supervisor graph; `messages` is the conversation the user sees.
 
     Attributes:
-        messages: User messages and final answers; an agent's tool calls stay inside the agent.
+        messages: User messages and final answers; an agent's tool calls stay inside the agent,
+            unless it hands back everything.
         route: Decision for the last user message.
         sources: Passages found for the last user message, each with a number of its own.
         parts: What each agent contributed to the last answer, in the route's order; empty
             when fewer than two were asked.
         limits_reached: Limits that cut the last answer short; its text says so too.
+        summary: Summary of the conversation, where an agent needs one.
     """
 
     messages: Annotated[list[AnyMessage], add_messages]
@@ -120,6 +134,7 @@ class SupervisorState(TypedDict):
     sources: NotRequired[Annotated[list[Source], operator.add]]
     parts: NotRequired[Annotated[list[AgentPart], operator.add]]
     limits_reached: NotRequired[Annotated[list[ReachedLimit], operator.add]]
+    summary: NotRequired[ConversationSummary | None]
 
 
 class AgentInput(TypedDict):
@@ -129,7 +144,10 @@ class AgentInput(TypedDict):
         messages: The conversation so far.
         alone: Whether it is the only one asked, so that its answer is the answer and its
             failure the run's.
+        summary: The message that stands for the conversation, for an agent that is given that;
+            empty when there is none.
     """
 
     messages: list[AnyMessage]
     alone: bool
+    summary: NotRequired[str]

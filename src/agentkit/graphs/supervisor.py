@@ -32,13 +32,20 @@ from agentkit.errors import (
 from agentkit.events import EventBus, RouteDecided
 from agentkit.graphs import failures
 from agentkit.graphs.bridge import NO_LIMITS, Graph
+from agentkit.graphs.history import RunningSummary, plain
 from agentkit.graphs.joining import Joining, joined, ordered
 from agentkit.graphs.limits import announce, limit_answer, of_budget, sentence, without_sentences
 from agentkit.graphs.nodes import above_question, fenced, recent
-from agentkit.graphs.prompts import packaged
+from agentkit.graphs.prompts import packaged, packaged_summary
 from agentkit.graphs.routing.base import HISTORY_TOKENS, SUPERVISOR, AgentCard, Routing, listing
 from agentkit.graphs.routing.llm import LLMRouting
-from agentkit.graphs.state import AgentInput, AgentPart, ReachedLimit, RouteDecision, SupervisorState
+from agentkit.graphs.state import (
+    AgentInput,
+    AgentPart,
+    ReachedLimit,
+    RouteDecision,
+    SupervisorState,
+)
 from agentkit.graphs.worker import JOIN, worker
 from agentkit.llm.budgets import Limits
 
@@ -52,6 +59,7 @@ def build_supervisor(
     routing: Routing | None = None,
     prompt: str | None = None,
     combine: Callable[[str], str] | None = None,
+    summary: RunningSummary | None = None,
     name: str = SUPERVISOR,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     events: EventBus | None = None,
@@ -68,6 +76,8 @@ def build_supervisor(
         combine: Prompt with which `model` makes one answer of several agents' answers: a
             function from these to the text shown above the question. None: they stand one
             after another under the agents' names.
+        summary: Keeps the summary for agents with `history="task_and_summary"`; None: `model`
+            writes it, with the packaged prompt.
         name: Name of the graph, in traces and metrics.
         checkpointer: Keeps conversations by `thread_id`; None: none are kept.
         events: Receives `RouteDecided`.
@@ -88,6 +98,7 @@ def build_supervisor(
             SystemMessage(packaged("supervisor", "agents")(listing(cards)) if prompt is None else prompt),
         ),
         combine=None if combine is None else fenced(combine),
+        summary=summary or _packaged_summary(model, cards),
         name=name,
         events=events or EventBus(),
     )
@@ -112,12 +123,13 @@ class _Supervisor:
     routing: Routing
     system: tuple[SystemMessage, ...]
     combine: Callable[[str], str] | None
+    summary: RunningSummary | None
     name: str
     events: EventBus
 
     async def decide(self, state: SupervisorState, runtime: Runtime[RunContext]) -> Command[Any]:
         """Route the last message, or answer it when no agent fits."""
-        messages = state["messages"]
+        messages = plain(state["messages"])
         started = time.perf_counter()
         context = cast("RunContext | None", runtime.context) or RunContext()
         limit: ReachedLimit | None = None
@@ -142,7 +154,10 @@ class _Supervisor:
             **{key: Overwrite([]) for key in ("sources", "parts", "limits_reached")},
         }
         if agents := route["agents"]:
-            sent = AgentInput(messages=messages, alone=len(agents) == 1)
+            sent = AgentInput(messages=state["messages"], alone=len(agents) == 1)
+            if self.summary is not None and self._summarised(agents):
+                update["summary"] = await self.summary.updated(state["messages"], state.get("summary"))
+                sent["summary"] = self.summary.shown(update["summary"])
             return Command(update=update, goto=[Send(agent, sent) for agent in agents])
         try:
             answer = None if limit else await self._own(messages)
@@ -152,6 +167,10 @@ class _Supervisor:
             announce(limit, runtime, self.events)
             answer, update["limits_reached"] = limit_answer(limit), Overwrite([limit])
         return Command(update={**update, "messages": [answer]}, goto=END)
+
+    def _summarised(self, agents: Sequence[str]) -> bool:
+        """Whether one of `agents` is given a summary."""
+        return any(card.history == "task_and_summary" for card in self.cards if card.name in agents)
 
     async def _own(self, messages: Sequence[AnyMessage]) -> AIMessage:
         answer = await self.model.ainvoke([*self.system, *recent(messages, HISTORY_TOKENS)])
@@ -194,7 +213,7 @@ class _Supervisor:
         if self.combine is None:
             return None
         found = [_found(part) for part in parts if part["status"] == "answered"]
-        asked = above_question(recent(messages, HISTORY_TOKENS), self.combine(joined(found)))
+        asked = above_question(recent(plain(messages), HISTORY_TOKENS), self.combine(joined(found)))
         try:
             answer = await self.model.ainvoke(asked)
         except ScriptError:  # a test's own mistake
@@ -224,6 +243,12 @@ def _missing(part: AgentPart) -> str:
 def _failure(part: AgentPart) -> Exception:
     known = failures.noted(part["agent"])
     return known or AgentError(f"{part['text']} ({part['error']})", agent=part["agent"])
+
+
+def _packaged_summary(model: BaseChatModel, cards: Sequence[AgentCard]) -> RunningSummary | None:
+    if all(card.history != "task_and_summary" for card in cards):
+        return None
+    return RunningSummary(model, packaged_summary(), packaged("summary_shown", "summary"))
 
 
 def _cards(agents: Sequence[Graph]) -> tuple[AgentCard, ...]:

@@ -171,7 +171,7 @@ def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> li
         for message in messages:
             if namespace:
                 events += _tool_events(turn, message)
-            elif isinstance(message, AIMessage):
+            elif isinstance(message, AIMessage) and not message.tool_calls:
                 turn.answers.append(message.text)
                 turn.models.append(str(message.response_metadata.get("model_name", "")))
         if turn.several and not namespace:
