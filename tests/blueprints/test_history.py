@@ -55,10 +55,10 @@ async def test_the_named_model_writes_the_summary(tmp_path: Path, summary: str, 
 @pytest.mark.parametrize(
     ("summary", "fault"),
     [
-        ("{model: smal}", "7:32: Unknown model 'smal'. Did you mean 'small'? Valid: main, small."),
+        ("{model: smal}", "7:31: Unknown model 'smal'. Did you mean 'small'? Valid: main, small."),
         ("{prompt: {ref: sumary}}", "Unknown prompt 'sumary'. Did you mean 'summary'?"),
         ("{shown: {ref: combine}}", "needs answers, but as shown summary prompt it gets: summary."),
-        ("{promt: x}", "7:25: Unknown key 'promt'. Did you mean 'prompt'? Valid: model, prompt, shown."),
+        ("{promt: x}", "7:24: Unknown key 'promt'. Did you mean 'prompt'? Valid: model, prompt, shown."),
     ],
 )
 def test_faults_have_their_place(tmp_path: Path, summary: str, fault: str) -> None:

@@ -85,13 +85,10 @@ class Checker:
         self._names_differ(count)
         for index in range(count):
             self._agent(("agents", index))
-        MiddlewareChecker(
-            self._tree,
-            self.problems,
-            models=self._model_names(),
-            allowed=self._allowed,
-            prompt=self._prompt,
-        ).run(self._value)
+        middleware = MiddlewareChecker(
+            self._tree, self.problems, self._model_names(), self._allowed, self._prompt
+        )
+        middleware.run(self._value)
         self._examples_differ(count)
         self._knowledge(count)
         self._tests(count)

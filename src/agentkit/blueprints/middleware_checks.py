@@ -35,7 +35,6 @@ class MiddlewareChecker:
         self,
         tree: SourceTree,
         problems: list[Problem],
-        *,
         models: Collection[str],
         allowed: Callable[[str, KeyPath], None],
         prompt: Callable[[str, KeyPath, PromptRef | None], None],
