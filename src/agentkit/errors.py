@@ -19,6 +19,7 @@
     ├── AgentError                    .agent: it could not do its part in a team's answer
     │   └── AgentTimeoutError         it took longer than .seconds, its limits.timeout
     ├── McpServerError                .server: an MCP server cannot be reached, refuses, or broke off
+    ├── ContentRefusedError           not shown to a model: it holds .kind of personal data
     ├── StructuredOutputError         the model's answer does not fit the schema asked for
     ├── WeightsError                  model weights are missing, corrupted or cannot be fetched
     ├── DatabaseError                 PostgreSQL is unreachable, too old or refused
@@ -257,6 +258,8 @@ class BudgetExceededError(AgentKitError):
         limit: Which limit: `tokens`, `cost_usd` or `model_calls`.
         spent: How much of it is, or None when that is unknown.
         allowed: The limit itself.
+        of: Whether the limit is an agent's or a team's, which then answers instead; None where
+            nobody does, as in a `budget()` block.
     """
 
     code = "budget_exceeded"
@@ -268,10 +271,12 @@ class BudgetExceededError(AgentKitError):
         limit: Literal["tokens", "cost_usd", "model_calls"],
         spent: float | None,
         allowed: float,
+        of: Literal["agent", "team"] | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
-        self.limit = limit
+        self.of: Literal["agent", "team"] | None = of
+        self.limit: Literal["tokens", "cost_usd", "model_calls"] = limit
         self.spent = spent
         self.allowed = allowed
 
@@ -287,6 +292,16 @@ class McpServerError(AgentKitError):
     def __init__(self, message: str, *, server: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.server = server
+
+
+class ContentRefusedError(AgentKitError):
+    """A message holds what the blueprint keeps from its models; `kind` is what: `email`."""
+
+    code = "content_refused"
+
+    def __init__(self, message: str, *, kind: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
 
 
 class StructuredOutputError(AgentKitError):

@@ -160,6 +160,23 @@ class RouteDecided(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LimitReached(Event):
+    """An agent or a team spent what one turn may, and ended it with an answer that says so.
+
+    Attributes:
+        agent: Who stopped: an agent, or `supervisor`.
+        limit: Which limit: `tool_iterations`, `model_calls`, `tokens` or `cost_usd`.
+        of: Whose limit it is: the agent's own or its team's.
+        request_id: The run's request id.
+    """
+
+    agent: str
+    limit: str
+    of: Literal["agent", "team"]
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class RetrievalFinished(Event):
     """A knowledge search ended.
 

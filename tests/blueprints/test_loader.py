@@ -74,7 +74,10 @@ def test_every_problem_in_one_run(faults, folder):
     edit(writer(folder), "model: big", "model: bigg")
     edit(writer(folder), "version: 2", "version: 7")
     (folder / "agents" / "twin.yaml").write_text("name: writer\ndescripton: x\nprompt: {ref: agents/riter}\n")
-    keys = "Valid: description, examples, knowledge_scope, limits, model, name, prompt, tools."
+    keys = (
+        "Valid: description, examples, history, knowledge_scope, limits, middleware, model, name, prompt, "
+        "returns, tools."
+    )
     expected = """\
 blueprint.yaml:2:7: kind: should be 'Blueprint', not 'Blueprints'. Did you mean 'Blueprint'?
 blueprint.yaml:3:1: Unknown key 'retry'. Valid: agents, apiVersion, description, extends, kind, {more}
@@ -89,8 +92,8 @@ agents/writer.yaml:1:7: The agent name 'writer' is taken already, in agents/twin
 agents/writer.yaml:4:8: Unknown model 'bigg'. Did you mean 'big'? Valid: big, main.
 agents/writer.yaml:5:39: Unknown version of the prompt 'agents/writer' '7'. Valid: 1, 2.
 """.format(
-        more="knowledge, limits, mcp_servers, models, name, parameters, routing, runtime, security, "
-        "supervisor, tests.",
+        more="knowledge, limits, mcp_servers, middleware, models, name, parameters, routing, runtime, "
+        "security, supervisor, tests.",
         model_keys="Valid: breaker, cache, concurrency, fallback_on, fallbacks, max_tokens, model, options, "
         "price, provider, retry, temperature, timeout, tool_calls, use.",
         durations="500ms, 30s, 2m or 1h.",
@@ -107,7 +110,7 @@ def test_error_text_has_the_line_and_a_pointer(check, folder):
     assert str(caught.value) == (
         f"The blueprint {str(folder)!r} has 1 problem.\n"
         f"{writer(folder)}:4:1: Unknown key 'modle'. Did you mean 'model'? Valid: description, examples, "
-        "knowledge_scope, limits, model, name, prompt, tools.\n"
+        "history, knowledge_scope, limits, middleware, model, name, prompt, returns, tools.\n"
         "    modle: big\n"
         "    ^"
     )

@@ -65,7 +65,7 @@ def test_all_faults_at_once_each_with_its_place(tmp_path: Path) -> None:
             "The supervisor itself is an empty list."
         ),
         "5:5: utterances.3: needs either agents or accept.",
-        "6:12: utterances.4.text: String should have at least 1 character.",
+        "6:12: utterances.4.text: must not be empty.",
     ]
 
 

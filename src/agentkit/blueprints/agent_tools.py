@@ -39,8 +39,15 @@ def used_servers(agents: Iterable[AgentSpec], scripts: Mapping[str, Script] | No
     return list(dict.fromkeys(names))
 
 
-def agent_tools(agent: AgentSpec, allowed: Sequence[str], offered: Offered) -> list[Tool]:
-    """The tools of an agent, in the order it lists them; those of a server in the server's order.
+def tool_name(tool: Tool) -> str:
+    """The name a model calls a tool by."""
+    return tool.name if isinstance(tool, BaseTool) else str(getattr(tool, "__name__", ""))
+
+
+def agent_tools(agent: AgentSpec, allowed: Sequence[str], offered: Offered) -> list[tuple[ToolSpec, Tool]]:
+    """The tools of an agent, each with the entry it comes from, in the order of the entries.
+
+    The tools of a server are in the server's order.
 
     Args:
         agent: The agent.
@@ -51,15 +58,15 @@ def agent_tools(agent: AgentSpec, allowed: Sequence[str], offered: Offered) -> l
         ConfigurationError: A tool cannot be imported, or is no tool; a server offers nothing
             that a pattern fits; or two tools have the same name.
     """
-    tools: list[Tool] = []
+    tools: list[tuple[ToolSpec, Tool]] = []
     origins: dict[str, str] = {}
     for spec in agent.tools:
         for tool in _tools(agent, spec, allowed, offered):
-            name = tool.name if isinstance(tool, BaseTool) else getattr(tool, "__name__", "")
+            name = tool_name(tool)
             if name and name in origins:
                 _clash(agent.name, name, (origins[name], spec.title), tool)
             origins[name] = spec.title
-            tools.append(tool)
+            tools.append((spec, tool))
     return tools
 
 

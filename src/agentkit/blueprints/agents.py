@@ -1,11 +1,22 @@
 """The key `agents`: one agent, its tools and its limits."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from agentkit.blueprints.fields import SLUG, Duration, Float, Int, PromptRef, Reference, Section, Slug, Text
+from agentkit.blueprints.fields import (
+    SLUG,
+    Duration,
+    Float,
+    Int,
+    MiddlewareEntry,
+    PromptRef,
+    Reference,
+    Section,
+    Slug,
+    Text,
+)
 
 RESERVED_AGENT_NAMES = frozenset(
     {"supervisor", "none", "start", "end", "__start__", "__end__", "__interrupt__", "__error__"}
@@ -40,6 +51,10 @@ class ToolSpec(Section):
     )
     exclude: tuple[Text, ...] = Field(
         default=(), description="Patterns of tools left out all the same, like *_admin."
+    )
+
+    limit: Annotated[Int, Field(ge=1)] | None = Field(
+        default=None, description="Most calls in one turn; at the limit the model is told, and goes on."
     )
 
     @property
@@ -92,5 +107,17 @@ class AgentSpec(Section):
     knowledge_scope: tuple[Slug, ...] = Field(
         default=(), description="Scopes it retrieves from; the model cannot widen them. None: no retrieval."
     )
+    history: Literal["task", "task_and_summary", "full"] = Field(
+        default="full",
+        description="What it is given: only the question, the question and a summary of what was said "
+        "before, or the conversation.",
+    )
+    returns: Literal["last_message", "full"] = Field(
+        default="last_message",
+        description="What it hands back into the conversation: its answer, or its tool calls too.",
+    )
     tools: tuple[ToolSpec, ...] = Field(default=(), description="Tools it may call.")
+    middleware: tuple[MiddlewareEntry, ...] = Field(
+        default=(), description="What stands around its model and tools, outermost first: {NAME: {OPTIONS}}."
+    )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Bounds of one turn.")

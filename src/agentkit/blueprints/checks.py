@@ -9,9 +9,11 @@ from pydantic import BaseModel, ValidationError
 from agentkit.blueprints.agents import ToolSpec
 from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.history import ROLES, check_summary
 from agentkit.blueprints.inheritance import nearest_file
 from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
 from agentkit.blueprints.mcp_checks import check_mcp
+from agentkit.blueprints.middleware_checks import MiddlewareChecker
 from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, SupervisorSpec
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
@@ -31,6 +33,8 @@ PROMPT_VARIABLES = {
     "routing": frozenset({"agents", "limit"}),
     "combine": frozenset({"answers"}),
     "retrieval": frozenset({"sources"}),
+    "summary": frozenset({"messages"}),
+    **ROLES,
 }
 """Variables each role's prompt is rendered with; a prompt may use fewer."""
 
@@ -86,6 +90,10 @@ class Checker:
         self._names_differ(count)
         for index in range(count):
             self._agent(("agents", index))
+        middleware = MiddlewareChecker(
+            self._tree, self.problems, self._model_names(), self._allowed, self._prompt
+        )
+        middleware.run(self._value)
         self._examples_differ(count)
         self._knowledge(count)
         self._tests(count)
@@ -185,6 +193,7 @@ class Checker:
             prompt = SEVERAL_PROMPT if several else LlmRoutingSpec().prompt
             self._prompt("routing", ("routing", "llm", "prompt"), prompt)
         self._prompt("combine", ("supervisor", "combine"), None)
+        check_summary(self._value, model=self._model, prompt=self._prompt)
 
     def _names_differ(self, count: int) -> None:
         first: dict[str, Problem] = {}
@@ -201,15 +210,15 @@ class Checker:
     def _agent(self, path: KeyPath) -> None:
         self._model((*path, "model"))
         self._prompt("agent", (*path, "prompt"), None)
-        seen: list[ToolSpec] = []
+        seen: list[str] = []
         for number in range(self._count((*path, "tools"))):
             place = (*path, "tools", number)
             tool = self._part(ToolSpec, place)
             if tool is None:
                 continue
-            if tool in seen and tool.mcp is None:
+            if tool.title in seen and tool.mcp is None:
                 self._report(f"The tool {tool.title!r} is listed twice.", place)
-            seen.append(tool)
+            seen.append(tool.title)
             self._tool(tool, place)
 
     def _tool(self, tool: ToolSpec, path: KeyPath) -> None:

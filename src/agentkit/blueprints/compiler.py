@@ -1,22 +1,26 @@
 """From a checked blueprint to a compiled graph."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from agentkit.blueprints.agent_tools import Offered, agent_tools
+from agentkit.blueprints.agent_tools import Offered, agent_tools, tool_name
 from agentkit.blueprints.agents import AgentSpec, SpendingSpec
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.history import asking
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
+from agentkit.blueprints.middleware import MiddlewareParts
+from agentkit.blueprints.middleware.building import AnyMiddleware, build_middleware
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
 from agentkit.graphs.bridge import Graph
+from agentkit.graphs.history import RunningSummary
 from agentkit.graphs.knowledge import scoped
 from agentkit.graphs.nodes import Retrieve
 from agentkit.graphs.routing import (
@@ -92,6 +96,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         routing=compile_routing(blueprint, parts),
         prompt=_fill(supervisor_prompt, agents=listing(cards)),
         combine=_combine(blueprint),
+        summary=_summary(blueprint, parts),
         name=spec.name,
         checkpointer=parts.checkpointer,
         events=parts.events,
@@ -106,10 +111,13 @@ def compile_routing(blueprint: LoadedBlueprint, parts: Parts) -> Routing:
 
 
 def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
+    tools = agent_tools(agent, blueprint.spec.security.allowed_modules, parts.mcp_tools)
     return build_agent(
         name=agent.name,
         model=_model(agent.model, agent.name, blueprint, parts),
-        tools=agent_tools(agent, blueprint.spec.security.allowed_modules, parts.mcp_tools),
+        tools=[tool for _, tool in tools],
+        tool_limits={tool_name(tool): spec.limit for spec, tool in tools if spec.limit is not None},
+        middleware=_middleware(agent, [tool_name(tool) for _, tool in tools], blueprint, parts),
         prompt=_fill(blueprint.prompts[agent.prompt]),
         retriever=_retrieve(agent, blueprint, parts),
         sources_prompt=_sources_prompt(blueprint),
@@ -117,10 +125,25 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         examples=agent.examples,
         tool_iterations=agent.limits.tool_iterations,
         history_tokens=agent.limits.history_tokens,
+        history=agent.history,
+        returns=agent.returns,
         timeout=agent.limits.timeout,
         limits=_limits(agent.limits),
+        events=parts.events,
         home=parts.home,
     )
+
+
+def _middleware(
+    agent: AgentSpec, tools: Sequence[str], blueprint: LoadedBlueprint, parts: Parts
+) -> list[AnyMiddleware]:
+    def model(name: str | None) -> GatewayChatModel:
+        # A model that is named speaks for itself, also in a blueprint's own tests.
+        return _model(name or agent.model, name or agent.name, blueprint, parts)
+
+    offered = MiddlewareParts(agent.name, tools, model, blueprint.prompts.__getitem__)
+    spec = blueprint.spec
+    return build_middleware(spec.middleware, agent.middleware, offered, allowed=spec.security.allowed_modules)
 
 
 def _limits(spec: SpendingSpec) -> Limits:
@@ -183,6 +206,18 @@ def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStr
 def _combine(blueprint: LoadedBlueprint) -> Callable[[str], str] | None:
     ref = blueprint.spec.supervisor.combine
     return None if ref is None else lambda answers: _fill(blueprint.prompts[ref], answers=answers)
+
+
+def _summary(blueprint: LoadedBlueprint, parts: Parts) -> RunningSummary | None:
+    if all(agent.history != "task_and_summary" for agent in blueprint.spec.agents):
+        return None
+    supervisor = blueprint.spec.supervisor
+    spec = supervisor.summary
+    model = _model(spec.model or supervisor.model, spec.model or SUPERVISOR, blueprint, parts)
+    shown = blueprint.prompts[spec.shown]
+    return RunningSummary(
+        model, asking(blueprint.prompts[spec.prompt]), lambda summary: _fill(shown, summary=summary)
+    )
 
 
 def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:

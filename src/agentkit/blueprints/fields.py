@@ -1,7 +1,8 @@
 """What fields of a blueprint are made of: durations, names, numbers; and their base class."""
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -80,6 +81,12 @@ class Section(BaseModel):
     """A mapping of the blueprint: unknown keys are refused, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+MIDDLEWARE_ENTRY = {"type": "object", "x-registry": "middleware"}
+"""What stands for one middleware in the models' schema; `editor_schema` puts the registered ones there."""
+
+MiddlewareEntry = Annotated[Mapping[str, Any], WithJsonSchema(MIDDLEWARE_ENTRY)]
 
 
 class PromptRef(Section):

@@ -99,6 +99,20 @@ class RoutingSpec(Section):
         return SEVERAL_PROMPT
 
 
+class SummarySpec(Section):
+    """The summary for agents with history: task_and_summary."""
+
+    model: Text | None = Field(default=None, description="Name under models; the supervisor's if absent.")
+    prompt: PromptRef = Field(
+        default=PromptRef(ref="summary"),
+        description="Prompt that asks for the summary; gets {{summary}}, the one so far, and {{messages}}.",
+    )
+    shown: PromptRef = Field(
+        default=PromptRef(ref="summary_shown"),
+        description="Prompt that presents it before the question; gets {{summary}}.",
+    )
+
+
 class SupervisorSpec(Section):
     """Who answers when no agent fits."""
 
@@ -113,4 +127,7 @@ class SupervisorSpec(Section):
         default=None,
         description="Prompt with which its model makes one answer of several agents' answers; gets "
         "{{answers}}. They stand one after another if absent.",
+    )
+    summary: SummarySpec = Field(
+        default=SummarySpec(), description="Summary for agents with history: task_and_summary."
     )

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from agentkit.blueprints.agents import AgentSpec, SpendingSpec
 from agentkit.blueprints.cases import CaseSpec, Texts
-from agentkit.blueprints.fields import ModuleName, Scalar, Section, Slug, Text
+from agentkit.blueprints.fields import MiddlewareEntry, ModuleName, Scalar, Section, Slug, Text
 from agentkit.blueprints.knowledge import KnowledgeSpec
 from agentkit.blueprints.mcp import McpServerSpec
 from agentkit.blueprints.models import ModelSpec
@@ -73,6 +73,9 @@ class Blueprint(Section):
     supervisor: SupervisorSpec = Field(default=SupervisorSpec(), description="Answers when no agent fits.")
     agents: tuple[AgentSpec, ...] = Field(
         default=(), description="The agents; in the folder form they are the files agents/*.yaml."
+    )
+    middleware: tuple[MiddlewareEntry, ...] = Field(
+        default=(), description="Middleware of every agent, before its own; one of the same kind replaces it."
     )
     limits: SpendingSpec = Field(
         default=SpendingSpec(), description="Bounds of one turn of the whole team, routing included."

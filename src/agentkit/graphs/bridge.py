@@ -96,7 +96,7 @@ class Graph(AnyGraph):
         **kwargs: Any,
     ) -> Callable[[], AsyncIterator[Any]]:
         if self.limits:
-            config = limited(config, self.limits, of=f"a run of {self.name}")
+            config = limited(config, self.limits, run=self.name, owner="team" if self.team else "agent")
         config = noting(config, self.prompts)
         if self.team:
             config = failures.collecting(config)

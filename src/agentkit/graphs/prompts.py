@@ -16,3 +16,9 @@ def packaged(ref: str, variable: str) -> Callable[[str], PromptText]:
     """
     prompt = PromptManager(search_path("prompts")).version(ref)
     return lambda value: prompt.render(**{variable: value})
+
+
+def packaged_summary() -> Callable[[str, str], str]:
+    """Return the packaged request for a summary, from the summary so far and the messages since."""
+    prompt = PromptManager(search_path("prompts")).version("summary")
+    return lambda summary, messages: prompt.render(summary=summary, messages=messages)

@@ -63,7 +63,9 @@ async def listed_tools(kit: "Kit", loaded: "LoadedBlueprint") -> dict[str, list[
     offered = await mcp_tools(kit.mcp, loaded)
     allowed = loaded.spec.security.allowed_modules
     return {
-        agent.name: [_listed(tool) for tool in await asyncio.to_thread(agent_tools, agent, allowed, offered)]
+        agent.name: [
+            _listed(tool) for _, tool in await asyncio.to_thread(agent_tools, agent, allowed, offered)
+        ]
         for agent in loaded.spec.agents
     }
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from langchain_core.messages import AnyMessage
 
@@ -35,6 +35,9 @@ class AgentCard:
         examples: Questions it should get.
         history_tokens: Most tokens of earlier messages it is given.
         timeout: Most seconds a supervisor waits for its answer, or None.
+        history: What it is given of the conversation.
+        returns: What it hands back into the conversation.
+        tools: Whether it calls tools.
     """
 
     name: str
@@ -42,6 +45,9 @@ class AgentCard:
     examples: tuple[str, ...] = ()
     history_tokens: int = HISTORY_TOKENS
     timeout: float | None = None
+    history: Literal["task", "task_and_summary", "full"] = "full"
+    returns: Literal["last_message", "full"] = "last_message"
+    tools: bool = False
 
 
 class RoutingStrategy(Protocol):
