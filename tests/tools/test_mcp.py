@@ -262,6 +262,10 @@ def python(code: str, **options: Any) -> StdioServer:
             "Its last words: no: ***",
         ),
         (
+            HttpServer("tickets", "http://127.0.0.1:1/mcp", {"X-Key": SecretStr("t0p\nsecret")}),
+            "one of its headers cannot be sent.\n'X-Key' under mcp_servers.tickets.headers must be",
+        ),
+        (
             HttpServer("tickets", "http://127.0.0.1:1/mcp?key=abc"),
             "there was no answer (All connection attempts failed).\nTried http://127.0.0.1:1/mcp.\n"
             "Check that it runs, and the address under mcp_servers.tickets.",

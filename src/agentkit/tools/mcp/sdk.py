@@ -290,9 +290,8 @@ async def _transport(config: McpServer, said: Said) -> AsyncGenerator[tuple[Any,
     """The two streams of messages to and from a server."""
     async with AsyncExitStack() as stack:
         if isinstance(config, HttpServer):
-            headers = {**reveal(config.headers), "accept-encoding": "identity"}
             limits = httpx.Timeout(config.timeout, read=max(_IDLE, config.timeout))
-            client = await stack.enter_async_context(Client(headers=headers, timeout=limits))
+            client = await stack.enter_async_context(Client(headers=_headers(config), timeout=limits))
             read, write, _ = await stack.enter_async_context(
                 streamable_http_client(config.url, http_client=client)
             )
@@ -305,6 +304,24 @@ async def _transport(config: McpServer, said: Said) -> AsyncGenerator[tuple[Any,
             read, write = await stack.enter_async_context(stdio_client(program, errlog=errors))
             errors.close()  # the program has its own copy; ours would keep the pipe open after its end
         yield read, write
+
+
+def _headers(config: HttpServer) -> dict[str, str]:
+    """The headers of every request.
+
+    Raises:
+        McpServerError: One cannot be sent; the HTTP client's own error would show its value.
+    """
+    headers: dict[str, str] = reveal(config.headers)
+    for name, value in headers.items():
+        if not (name.isascii() and name.isprintable() and value.isascii() and value.isprintable()):
+            raise McpServerError(
+                f"The MCP server {config.name!r} cannot be used: one of its headers cannot be sent.",
+                server=config.name,
+                hint=f"{name!r} under mcp_servers.{config.name}.headers must be printable ASCII on one line.",
+            )
+    # Not compressed, because what broke off is ended with a line of our own.
+    return {**headers, "accept-encoding": "identity"}
 
 
 async def _offers(session: ClientSession) -> tuple[Offer, ...]:
