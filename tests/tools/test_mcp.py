@@ -17,7 +17,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import SecretStr
 
 from agentkit import portal
-from agentkit.errors import ConfigurationError, McpServerError
+from agentkit.errors import ConfigurationError, McpServerError, MissingExtraError
 from agentkit.tools.mcp import HttpServer, McpServers, StdioServer
 
 from .conftest import HttpProcess, alive, by_name, called
@@ -311,6 +311,16 @@ async def test_an_address_that_speaks_something_else(
         await servers.aclose()
     assert said in str(caught.value)
     assert f"Tried {url}." in str(caught.value)
+
+
+async def test_without_the_extra(servers: McpServers, stdio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(MissingExtraError) as caught:
+        await servers.tools(stdio())
+    assert str(caught.value) == (
+        "The MCP server 'tickets' needs the package 'mcp', which is not installed.\n"
+        "Install it with: pip install 'langgraph-agentkit[mcp]'"
+    )
 
 
 async def test_a_server_that_comes_later_is_found_then(servers: McpServers, tmp_path: Path) -> None:
