@@ -83,6 +83,16 @@ async def test_twenty_calls_at_once_share_one_session(servers: McpServers, confi
     assert len({m.artifact["structured_content"]["pid"] for m in seen}) == 1
 
 
+async def test_more_calls_at_once_than_a_client_has_connections(
+    servers: McpServers, http_server: HttpProcess
+) -> None:
+    tools = await by_name(servers, HttpServer("tickets", http_server.url))
+    messages = await asyncio.gather(
+        *(called(tools["all_at_once"], number=n, wait_for=130) for n in range(130))
+    )
+    assert [m.content for m in messages] == [str(n) for n in range(130)]
+
+
 async def test_other_loops_and_threads_use_the_same_session(servers: McpServers, config: Any) -> None:
     tools = await by_name(servers, config)
     ticket = tools["get_ticket"]

@@ -75,8 +75,12 @@ async def transport(config: McpServer, said: Said) -> AsyncGenerator[tuple[Any, 
     """The two streams of messages to and from a server."""
     async with AsyncExitStack() as stack:
         if isinstance(config, HttpServer):
-            limits = httpx.Timeout(config.timeout, read=max(_IDLE, config.timeout))
-            client = await stack.enter_async_context(Client(headers=_headers(config), timeout=limits))
+            patience = httpx.Timeout(config.timeout, read=max(_IDLE, config.timeout))
+            # A call holds its connection until it is answered; httpx's 100 would have the rest wait.
+            room = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+            client = await stack.enter_async_context(
+                Client(headers=_headers(config), timeout=patience, limits=room)
+            )
             read, write, _ = await stack.enter_async_context(
                 streamable_http_client(config.url, http_client=client)
             )
