@@ -60,6 +60,20 @@ async def slow(seconds: float = 60) -> str:
     return "done"
 
 
+HERE: set[int] = set()
+ALL = asyncio.Event()
+
+
+@server.tool()
+async def all_at_once(number: int, wait_for: int) -> str:
+    """Return when so many are here at the same time."""
+    HERE.add(number)
+    if len(HERE) == wait_for:
+        ALL.set()
+    await ALL.wait()
+    return str(number)
+
+
 @server.tool()
 def die() -> str:
     """Kill the server in the middle of a call."""

@@ -17,7 +17,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import SecretStr
 
 from agentkit import portal
-from agentkit.errors import ConfigurationError, McpServerError
+from agentkit.errors import ConfigurationError, McpServerError, MissingExtraError
 from agentkit.tools.mcp import HttpServer, McpServers, StdioServer
 
 from .conftest import HttpProcess, alive, by_name, called
@@ -81,6 +81,16 @@ async def test_twenty_calls_at_once_share_one_session(servers: McpServers, confi
     assert [m.content for m in messages] == [f"Ticket {n}: the printer is on fire." for n in range(20)]
     seen = await asyncio.gather(*(called(tools["who"]) for _ in range(3)))
     assert len({m.artifact["structured_content"]["pid"] for m in seen}) == 1
+
+
+async def test_more_calls_at_once_than_a_client_has_connections(
+    servers: McpServers, http_server: HttpProcess
+) -> None:
+    tools = await by_name(servers, HttpServer("tickets", http_server.url))
+    messages = await asyncio.gather(
+        *(called(tools["all_at_once"], number=n, wait_for=130) for n in range(130))
+    )
+    assert [m.content for m in messages] == [str(n) for n in range(130)]
 
 
 async def test_other_loops_and_threads_use_the_same_session(servers: McpServers, config: Any) -> None:
@@ -262,6 +272,10 @@ def python(code: str, **options: Any) -> StdioServer:
             "Its last words: no: ***",
         ),
         (
+            HttpServer("tickets", "http://127.0.0.1:1/mcp", {"X-Key": SecretStr("t0p\nsecret")}),
+            "one of its headers cannot be sent.\n'X-Key' under mcp_servers.tickets.headers must be",
+        ),
+        (
             HttpServer("tickets", "http://127.0.0.1:1/mcp?key=abc"),
             "there was no answer (All connection attempts failed).\nTried http://127.0.0.1:1/mcp.\n"
             "Check that it runs, and the address under mcp_servers.tickets.",
@@ -307,6 +321,16 @@ async def test_an_address_that_speaks_something_else(
         await servers.aclose()
     assert said in str(caught.value)
     assert f"Tried {url}." in str(caught.value)
+
+
+async def test_without_the_extra(servers: McpServers, stdio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(MissingExtraError) as caught:
+        await servers.tools(stdio())
+    assert str(caught.value) == (
+        "The MCP server 'tickets' needs the package 'mcp', which is not installed.\n"
+        "Install it with: pip install 'langgraph-agentkit[mcp]'"
+    )
 
 
 async def test_a_server_that_comes_later_is_found_then(servers: McpServers, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
@@ -21,7 +21,9 @@ from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
 from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import describe
-from agentkit.tools.mcp import McpServer
+
+if TYPE_CHECKING:
+    from agentkit.tools.mcp import McpServer
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -56,7 +58,7 @@ class LoadedBlueprint:
     files: tuple[Path, ...]
     prompts: Mapping[PromptRef, PromptVersion]
     sources: tuple[Source, ...]
-    mcp_servers: Mapping[str, McpServer]
+    mcp_servers: "Mapping[str, McpServer]"
     warnings: tuple[Problem, ...]
 
 

@@ -1,15 +1,16 @@
 """The key `mcp_servers`: servers whose tools agents may call, and what connects to them."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema, model_validator
 
 from agentkit.blueprints.fields import Duration, Section, Text
 from agentkit.blueprints.sources import SourceTree
-from agentkit.tools.mcp import HttpServer, McpServer, StdioServer
-from agentkit.tools.mcp.config import DEFAULT_TIMEOUT
+
+if TYPE_CHECKING:
+    from agentkit.tools.mcp import McpServer
 
 _FOR_COMMAND = ("args", "env", "cwd")
 
@@ -60,7 +61,7 @@ class McpServerSpec(Section):
         description="Folder the command runs in; relative to, and if absent, the folder of this file.",
     )
     timeout: Duration = Field(
-        default=DEFAULT_TIMEOUT, description="Longest until it is connected, and for one call: 30s."
+        default=30.0, description="Longest until it is connected, and for one call: 30s."
     )
 
     @model_validator(mode="after")
@@ -74,8 +75,13 @@ class McpServerSpec(Section):
         return self
 
 
-def mcp_servers(specs: Mapping[str, McpServerSpec], tree: SourceTree) -> dict[str, McpServer]:
+def mcp_servers(specs: Mapping[str, McpServerSpec], tree: SourceTree) -> "dict[str, McpServer]":
     """The servers of a blueprint as they are connected to, by name; folders are absolute."""
+    if not specs:
+        return {}
+    # Only now: settings import this file, and tools bring langchain-core.
+    from agentkit.tools.mcp import HttpServer, StdioServer
+
     servers: dict[str, McpServer] = {}
     for name, spec in specs.items():
         if spec.url is not None:

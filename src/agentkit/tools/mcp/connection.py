@@ -11,7 +11,8 @@ from agentkit.extras import require
 from agentkit.tools.mcp.config import McpServer
 
 if TYPE_CHECKING:
-    from agentkit.tools.mcp.sdk import Life, Offer, Result
+    from agentkit.tools.mcp.life import Life, Result
+    from agentkit.tools.mcp.session import Offer
 
 _PATIENCE = 10.0
 
@@ -75,7 +76,7 @@ class Connection:
         return await asyncio.shield((await self._alive()).ready)
 
     async def _call(self, name: str, arguments: Mapping[str, Any], repeatable: bool) -> "Result":
-        from agentkit.tools.mcp.sdk import BrokenOffError, SessionOverError
+        from agentkit.tools.mcp.life import BrokenOffError, SessionOverError
 
         for last in (False, True):
             life = await self._ready()
@@ -112,8 +113,8 @@ class Connection:
             for module in ("mcp", "langchain_mcp_adapters"):
                 require(module, extra="mcp", purpose=purpose)
             # Its imports take about a second.
-            await asyncio.to_thread(import_module, "agentkit.tools.mcp.sdk")
-        from agentkit.tools.mcp.sdk import Life
+            await asyncio.to_thread(import_module, "agentkit.tools.mcp.life")
+        from agentkit.tools.mcp.life import Life
 
         # From here on nothing is awaited, so that callers at the same time share one session.
         if self._closed:

@@ -13,7 +13,7 @@ from agentkit.errors import McpServerError
 
 if TYPE_CHECKING:
     from agentkit.tools.mcp.connection import Connection
-    from agentkit.tools.mcp.sdk import Offer
+    from agentkit.tools.mcp.session import Offer
 
 logger = logging.getLogger(__name__)
 

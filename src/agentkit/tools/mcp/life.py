@@ -1,53 +1,32 @@
-"""One session with an MCP server; the only file that knows the SDK and LangChain's adapters."""
+"""One session with an MCP server, from connecting to its end, in a task of its own."""
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from importlib.metadata import version
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import anyio
-import httpx
-from langchain_mcp_adapters.tools import convert_mcp_tool_to_langchain_tool
-from mcp import ClientSession, McpError, StdioServerParameters
-from mcp.client.stdio import stdio_client
-from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.message import MessageMetadata
-from mcp.shared.session import ProgressFnT
-from mcp.types import (
-    CONNECTION_CLOSED,
-    CallToolResult,
-    CancelledNotification,
-    CancelledNotificationParams,
-    ClientNotification,
-    ClientRequest,
-    ErrorData,
-    Implementation,
-    InitializeRequest,
-    PaginatedRequestParams,
-    Tool,
-)
-from pydantic import BaseModel
 
 from agentkit.errors import McpServerError
-from agentkit.secrets import hide, hide_in, reveal
+from agentkit.secrets import hide, hide_in
 from agentkit.tools.mcp.config import HttpServer, McpServer, StdioServer
-from agentkit.tools.mcp.http import BROKEN, NOT_SENT, OVER, Client, failure
-from agentkit.tools.mcp.process import Said, captured, startable
+from agentkit.tools.mcp.http import BROKEN, NOT_SENT, OVER, failure
+from agentkit.tools.mcp.process import Said
 from agentkit.tools.mcp.results import as_text
+from agentkit.tools.mcp.session import (
+    CLOSED,
+    CallToolResult,
+    McpError,
+    Offer,
+    Session,
+    offers,
+    transport,
+)
 
 logger = logging.getLogger(__name__)
 
-R = TypeVar("R", bound=BaseModel)
-
-_CLOSED = ErrorData(code=CONNECTION_CLOSED, message="Connection closed")  # also the SDK's own
-_IDLE = 300.0
 _TURNS = 10
-_PATIENCE = 5.0
-_MOST_PAGES = 100
 
 
 class SessionOverError(Exception):
@@ -56,25 +35,6 @@ class SessionOverError(Exception):
 
 class BrokenOffError(Exception):
     """The connection broke off; whether the call was carried out nobody knows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A tool a server offers.
-
-    Attributes:
-        name: Its name at the server.
-        description: What models read.
-        schema: JSON Schema of its arguments.
-        metadata: Its annotations, as LangChain's adapters put them into a tool's metadata.
-        repeatable: Whether the server says that to call it twice does what calling it once does.
-    """
-
-    name: str
-    description: str
-    schema: Mapping[str, Any]
-    metadata: dict[str, Any] | None
-    repeatable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +62,7 @@ class Life:
     def __init__(self, config: McpServer) -> None:
         self._config = config
         self._over = asyncio.Event()
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._calls = 0
         self._retired = False
         self.ready: asyncio.Future[tuple[Offer, ...]] = asyncio.get_running_loop().create_future()
@@ -147,7 +107,7 @@ class Life:
             if self._retired:
                 self.retire()
 
-    async def _called(self, session: "_Session", name: str, arguments: Mapping[str, Any]) -> Result:
+    async def _called(self, session: "Session", name: str, arguments: Mapping[str, Any]) -> Result:
         server, seconds = self._config.name, self._config.timeout
         try:
             async with asyncio.timeout(seconds):
@@ -197,7 +157,7 @@ class Life:
     def _refusal(self, tool: str, error: McpError) -> Exception:
         """What an error in place of a result means."""
         server = self._config.name
-        if error.error == _CLOSED:
+        if error.error == CLOSED:
             return BrokenOffError()
         kind, why = failure(error.error.data) or ("", "")
         if kind == OVER:
@@ -220,14 +180,14 @@ class Life:
         try:
             async with (
                 asyncio.timeout(self._config.timeout) as limit,
-                _transport(self._config, said) as (read, write),
-                _Session(read, write, self._over) as session,
+                transport(self._config, said) as (read, write),
+                Session(read, write, self._over) as session,
             ):
                 await session.initialize()
-                offers = await _offers(session)
+                found = await offers(session)
                 limit.reschedule(None)
                 self._session = session
-                self.ready.set_result(offers)
+                self.ready.set_result(found)
                 await self._over.wait()
         except BaseException as error:
             if not self.ready.done():
@@ -268,7 +228,7 @@ def _why(error: BaseException, config: McpServer) -> str:
         case McpError() if (known := failure(error.error.data)) is not None:
             kind, why = known
             return f"there was no answer ({why})" if kind in (NOT_SENT, BROKEN) else why
-        case McpError() if error.error == _CLOSED:
+        case McpError() if error.error == CLOSED:
             return "it ended before it answered"
         case anyio.EndOfStream() | anyio.ClosedResourceError() | anyio.BrokenResourceError():
             return "it ended before it answered"
@@ -283,95 +243,3 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return error
-
-
-@asynccontextmanager
-async def _transport(config: McpServer, said: Said) -> AsyncGenerator[tuple[Any, Any]]:
-    """The two streams of messages to and from a server."""
-    async with AsyncExitStack() as stack:
-        if isinstance(config, HttpServer):
-            headers = {**reveal(config.headers), "accept-encoding": "identity"}
-            limits = httpx.Timeout(config.timeout, read=max(_IDLE, config.timeout))
-            client = await stack.enter_async_context(Client(headers=headers, timeout=limits))
-            read, write, _ = await stack.enter_async_context(
-                streamable_http_client(config.url, http_client=client)
-            )
-        else:
-            startable(config)
-            errors = await stack.enter_async_context(captured(said))
-            program = StdioServerParameters(
-                command=config.command, args=list(config.args), env=reveal(config.env), cwd=config.cwd
-            )
-            read, write = await stack.enter_async_context(stdio_client(program, errlog=errors))
-            errors.close()  # the program has its own copy; ours would keep the pipe open after its end
-        yield read, write
-
-
-async def _offers(session: ClientSession) -> tuple[Offer, ...]:
-    """Everything the server offers, page by page, in its order."""
-    found: list[Tool] = []
-    cursor: str | None = None
-    for _ in range(_MOST_PAGES):
-        page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
-        found += page.tools
-        cursor = page.nextCursor
-        if not cursor:
-            break
-    return tuple(_offer(session, tool) for tool in found)
-
-
-def _offer(session: ClientSession, tool: Tool) -> Offer:
-    made = convert_mcp_tool_to_langchain_tool(session, tool)
-    notes = tool.annotations
-    repeatable = notes is not None and bool(notes.readOnlyHint or notes.idempotentHint)
-    return Offer(tool.name, made.description, tool.inputSchema, made.metadata, repeatable)
-
-
-class _Session(ClientSession):
-    """A session that says when it is over, leaves nobody waiting, and withdraws cancelled requests."""
-
-    def __init__(self, read: Any, write: Any, over: asyncio.Event) -> None:
-        me = Implementation(name="agentkit", version=version("langgraph-agentkit"))
-        super().__init__(read, write, client_info=me)
-        self._over = over
-        self._withdrawals: set[asyncio.Task[None]] = set()
-
-    async def _receive_loop(self) -> None:
-        try:
-            await super()._receive_loop()
-        finally:
-            self._over.set()
-            # The SDK tells those who still wait, but not if it is cancelled itself.
-            for stream in list(self._response_streams.values()):
-                stream.close()
-            for task in self._withdrawals:
-                task.cancel()
-
-    async def send_request(
-        self,
-        request: ClientRequest,
-        result_type: type[R],
-        request_read_timeout_seconds: timedelta | None = None,
-        metadata: MessageMetadata = None,
-        progress_callback: ProgressFnT | None = None,
-    ) -> R:
-        number = self._request_id  # the one it is about to get
-        try:
-            return await super().send_request(
-                request, result_type, request_read_timeout_seconds, metadata, progress_callback
-            )
-        except asyncio.CancelledError:
-            if not isinstance(request.root, InitializeRequest):  # that one must not be, says the protocol
-                task = asyncio.create_task(self._withdraw(number))
-                self._withdrawals.add(task)
-                task.add_done_callback(self._withdrawals.discard)
-            raise
-
-    async def _withdraw(self, number: int) -> None:
-        """Tell the server that nobody waits for the answer any more (specification, Cancellation)."""
-        gone = CancelledNotification(params=CancelledNotificationParams(requestId=number, reason="cancelled"))
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await self.send_notification(ClientNotification(gone))
-        except Exception as error:  # noqa: BLE001 - a courtesy; the session may be over
-            logger.debug("a cancelled call could not be withdrawn: %r", error)
