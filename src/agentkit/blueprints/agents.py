@@ -17,6 +17,7 @@ from agentkit.blueprints.fields import (
     Slug,
     Text,
 )
+from agentkit.blueprints.outputs import OutputSpec
 
 RESERVED_AGENT_NAMES = frozenset(
     {"supervisor", "none", "start", "end", "__start__", "__end__", "__interrupt__", "__error__"}
@@ -117,6 +118,7 @@ class AgentSpec(Section):
         description="What it hands back into the conversation: its answer, or its tool calls too.",
     )
     tools: tuple[ToolSpec, ...] = Field(default=(), description="Tools it may call.")
+    output: OutputSpec | None = Field(default=None, description="Form of its answers; text if absent.")
     middleware: tuple[MiddlewareEntry, ...] = Field(
         default=(), description="What stands around its model and tools, outermost first: {NAME: {OPTIONS}}."
     )

@@ -125,6 +125,7 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         examples=agent.examples,
         tool_iterations=agent.limits.tool_iterations,
         history_tokens=agent.limits.history_tokens,
+        output=blueprint.schemas.get(agent.name),
         history=agent.history,
         returns=agent.returns,
         timeout=agent.limits.timeout,

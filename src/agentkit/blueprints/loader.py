@@ -16,6 +16,7 @@ from agentkit.blueprints.checks import Checker
 from agentkit.blueprints.fields import PATTERNS, PromptRef
 from agentkit.blueprints.interpolation import SECRETS, Surroundings
 from agentkit.blueprints.mcp import mcp_servers
+from agentkit.blueprints.outputs import output_schemas
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
@@ -47,6 +48,7 @@ class LoadedBlueprint:
         root: Folder that relative paths start from.
         files: Every file it was read from, the main one first, those it extends last.
         prompts: The prompts it uses, in the version it uses: pinned when it was loaded.
+        schemas: The schemas of its agents' `output`, by agent: as they were when it was loaded.
         sources: Its knowledge sources with absolute paths.
         mcp_servers: Its MCP servers by name, with absolute folders.
         warnings: Things that work but are probably not meant.
@@ -57,6 +59,7 @@ class LoadedBlueprint:
     root: Path
     files: tuple[Path, ...]
     prompts: Mapping[PromptRef, PromptVersion]
+    schemas: Mapping[str, Mapping[str, Any]]
     sources: tuple[Source, ...]
     mcp_servers: "Mapping[str, McpServer]"
     warnings: tuple[Problem, ...]
@@ -90,10 +93,12 @@ def load(
     problems = tree.faults
     spec: Blueprint | None = None
     checker: Checker | None = None
+    schemas: dict[str, Any] = {}
     if tree.readable:
         spec, faults, value = _validate(tree)
         checker = Checker(tree, value, prompts=prompts, providers=providers, tools=tools)
         checker.run()
+        schemas = output_schemas(tree, value, problems)
         problems += faults + checker.problems
     if spec is None or checker is None or problems:
         ordered = _in_order(problems, tree)
@@ -101,10 +106,11 @@ def load(
         raise BlueprintError(f"The blueprint {str(path)!r} has {count}.", ordered)
     return LoadedBlueprint(
         spec=spec,
-        digest=_digest(tree, spec, checker.found_prompts),
+        digest=_digest(tree, spec, checker.found_prompts, schemas),
         root=tree.root,
         files=tree.files,
         prompts=MappingProxyType(checker.found_prompts),
+        schemas=MappingProxyType(schemas),
         sources=tuple(
             Source(
                 tree.resolve(source.path, ("knowledge", "sources", number, "path")).resolve(), source.scope
@@ -191,13 +197,19 @@ def _name_warning(tree: SourceTree, spec: Blueprint, path: Path) -> Sequence[Pro
     return (tree.problem(message, ("name",)),)
 
 
-def _digest(tree: SourceTree, spec: Blueprint, prompts: Mapping[PromptRef, PromptVersion]) -> str:
+def _digest(
+    tree: SourceTree,
+    spec: Blueprint,
+    prompts: Mapping[PromptRef, PromptVersion],
+    schemas: Mapping[str, Any],
+) -> str:
     content = {
         "files": {
             Path(os.path.relpath(file, tree.root)).as_posix(): document.text
             for file, document in zip(tree.files, tree.documents, strict=True)
         },
         "spec": spec.model_dump(mode="json"),
+        **({"schemas": dict(schemas)} if schemas else {}),
         "prompts": sorted([prompt.ref, prompt.version, prompt.content] for prompt in prompts.values()),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -16,6 +16,7 @@ from agentkit.graphs.bridge import NO_LIMITS, Graph
 from agentkit.graphs.history import History, Returns
 from agentkit.graphs.limits import SpendingMiddleware, ToolRoundsMiddleware
 from agentkit.graphs.nodes import KnowledgeMiddleware, Retrieve
+from agentkit.graphs.output import OutputMiddleware, response_format
 from agentkit.graphs.prompted import PromptsNoted
 from agentkit.graphs.prompts import packaged
 from agentkit.graphs.routing.base import HISTORY_TOKENS, AgentCard
@@ -42,6 +43,7 @@ def build_agent(
     tool_limits: Mapping[str, int] = _UNLIMITED,
     middleware: Sequence[AgentMiddleware[Any, Any, Any]] = (),
     history_tokens: int = HISTORY_TOKENS,
+    output: Mapping[str, Any] | None = None,
     history: History = "full",
     returns: Returns = "last_message",
     timeout: float | None = None,
@@ -69,6 +71,9 @@ def build_agent(
         middleware: LangChain middleware, outermost first; docs/middleware.md says where in the
             order the agent's own parts stand.
         history_tokens: Most tokens of earlier messages a supervisor passes on to it.
+        output: JSON Schema (2020-12) of an object, without references, that its answers fit: the
+            answer is its JSON, and the state's `structured_response` the object. One that
+            does not fit is asked for again, twice; then there is a `StructuredOutputError`.
         history: What a supervisor gives it: only the question (`task`), the question and a
             summary of what was said before (`task_and_summary`), or the conversation (`full`).
         returns: What it hands back into the conversation: its answer (`last_message`), or its
@@ -93,6 +98,8 @@ def build_agent(
     if retriever is not None:
         shown = sources_prompt or packaged("retrieval", "sources")
         stack.append(KnowledgeMiddleware(retriever, shown))
+    if output is not None:
+        stack.append(OutputMiddleware(name, output, packaged("output_retry", "error")))
     # Last, so that they are asked first after the model: nobody approves a call above its limit.
     stack += [part for part in middleware if isinstance(part, ToolLimit)]
     stack += [ToolLimit(tool, limit) for tool, limit in tool_limits.items()]
@@ -103,6 +110,7 @@ def build_agent(
         list(tools),
         system_prompt=str(prompt) or None,
         middleware=stack,
+        response_format=None if output is None else response_format(name, output),
         context_schema=RunContext,
         name=name,
     )

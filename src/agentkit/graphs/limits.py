@@ -88,9 +88,11 @@ def without_sentences(text: str, limits: Sequence[ReachedLimit]) -> str:
     return text
 
 
-def announce(limit: ReachedLimit, runtime: Runtime[RunContext], events: EventBus) -> None:
-    """Tell the `custom` stream and the sinks of a limit."""
-    runtime.stream_writer({"type": "limit", "limit": limit})
+def announce(
+    limit: ReachedLimit, runtime: Runtime[RunContext], events: EventBus, *, said: bool = True
+) -> None:
+    """Tell the `custom` stream and the sinks of a limit; `said` is whether the answer's text does too."""
+    runtime.stream_writer({"type": "limit", "limit": limit, "said": said})
     context = cast("RunContext | None", runtime.context)
     events.emit(
         LimitReached(
@@ -194,7 +196,12 @@ class ToolRoundsMiddleware(SpendingMiddleware):
             spent=rounds,
         )
         try:
-            last = _last(await handler(request.override(tool_choice="none"))) or last
+            response = await handler(request.override(tool_choice="none"))
+            last = _last(response) or last
+            if response.structured_response is not None:  # an object has no room for a sentence
+                last.response_metadata[REACHED] = [limit]
+                announce(limit, request.runtime, self._events, said=False)
+                return response
         except BudgetExceededError as error:
             of_budget(error, self._agent)
         said = last.text.strip()

@@ -1,7 +1,7 @@
 """What a supervised run carries; plain dictionaries, so that every checkpoint and stream is JSON."""
 
 import operator
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
@@ -94,6 +94,7 @@ class AgentPart(TypedDict):
         sources: What it found, until the parts are joined; empty then.
         prompts: Labels of the prompt versions it answered with.
         limits_reached: Limits that ended its work; absent when there are none.
+        output: The object its answer is, where it has an output schema; absent elsewhere.
     """
 
     agent: str
@@ -104,6 +105,7 @@ class AgentPart(TypedDict):
     sources: list[Source]
     prompts: NotRequired[list[str]]
     limits_reached: NotRequired[list[ReachedLimit]]
+    output: NotRequired[Any]
 
 
 class ConversationSummary(TypedDict):
@@ -129,6 +131,7 @@ class SupervisorState(TypedDict):
         parts: What each agent contributed to the last answer, in the route's order; empty
             when fewer than two were asked.
         limits_reached: Limits that cut the last answer short; its text says so too.
+        output: The object the last answer is, where one agent with an output schema gave it.
         summary: Summary of the conversation, where an agent needs one.
     """
 
@@ -137,6 +140,7 @@ class SupervisorState(TypedDict):
     sources: NotRequired[Annotated[list[Source], operator.add]]
     parts: NotRequired[Annotated[list[AgentPart], operator.add]]
     limits_reached: NotRequired[Annotated[list[ReachedLimit], operator.add]]
+    output: NotRequired[Any]
     summary: NotRequired[ConversationSummary | None]
 
 

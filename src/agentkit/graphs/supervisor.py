@@ -155,6 +155,7 @@ class _Supervisor:
         runtime.stream_writer({"type": "route", "route": route, "combined": self.combine is not None})
         update: dict[str, Any] = {
             "route": route,
+            "output": None,
             **{key: Overwrite([]) for key in ("sources", "parts", "limits_reached")},
         }
         if agents := route["agents"]:

@@ -37,14 +37,18 @@ def worker(agent: Graph, card: AgentCard) -> Worker:
     async def run(state: AgentInput) -> dict[str, Any] | Command[Any]:
         if not state["alone"]:
             return Command(update={"parts": [await _part(agent, card, state)]}, goto=JOIN)
-        messages, sources = await _asked(agent, card, state)
+        messages, sources, output = await _asked(agent, card, state)
         returned = handed_back(messages, card.returns)
-        return {"messages": returned, "sources": sources, "limits_reached": reached(messages[-1])}
+        limits = reached(messages[-1])
+        return {"messages": returned, "sources": sources, "limits_reached": limits, "output": output}
 
     return run
 
 
-async def _asked(agent: Graph, card: AgentCard, state: AgentInput) -> tuple[list[AnyMessage], list[Source]]:
+async def _asked(
+    agent: Graph, card: AgentCard, state: AgentInput
+) -> tuple[list[AnyMessage], list[Source], Any]:
+    """The agent's messages, the passages it found, and the object its answer is, if it is one."""
     messages = given(
         state["messages"],
         card.history,
@@ -60,12 +64,13 @@ async def _asked(agent: Graph, card: AgentCard, state: AgentInput) -> tuple[list
         if card.timeout is None or not limit.expired():  # somebody else's
             raise
         raise AgentTimeoutError(card.name, card.timeout) from error
-    return cast("list[AnyMessage]", result["messages"]), result.get("sources") or []
+    messages = cast("list[AnyMessage]", result["messages"])
+    return messages, result.get("sources") or [], result.get("structured_response")
 
 
 async def _part(agent: Graph, card: AgentCard, state: AgentInput) -> AgentPart:
     try:
-        messages, sources = await _asked(agent, card, state)
+        messages, sources, output = await _asked(agent, card, state)
     except (GraphBubbleUp, ScriptError):  # a pause; a test's own mistake
         raise
     except Exception as error:
@@ -93,4 +98,6 @@ async def _part(agent: Graph, card: AgentCard, state: AgentInput) -> AgentPart:
     )
     if limits:
         part["limits_reached"] = limits
+    if output is not None:
+        part["output"] = output
     return part

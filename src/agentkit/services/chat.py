@@ -31,7 +31,8 @@ class ToolCallRecord:
 class Answer:
     """The outcome of a turn: the body of the chat route, and of `agentkit chat --json`.
 
-    `limits_reached` names the limits that cut it short; the text says so too.
+    `limits_reached` names the limits that cut it short; the text says so too. `output` is the
+    object that the answer is, where one agent with an output schema gave it.
     """
 
     answer: str
@@ -44,6 +45,7 @@ class Answer:
     model: str
     prompts: list[str] = field(default_factory=list[str])
     limits_reached: list[ReachedLimit] = field(default_factory=list[ReachedLimit])
+    output: Any = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of the contract; the scores stay in state and traces."""
@@ -83,6 +85,7 @@ class _Turn:
     several: Several | None = None
     limits: list[ReachedLimit] = field(default_factory=list[ReachedLimit])
     spoke: bool = False
+    output: Any = None
 
 
 class ChatService:
@@ -154,6 +157,7 @@ class ChatService:
             model=", ".join(dict.fromkeys(model for model in turn.models if model)),
             prompts=list(dict.fromkeys(turn.prompts)),
             limits_reached=turn.limits,
+            output=turn.output,
         )
         yield ChatEvent("done", answer)
 
@@ -168,19 +172,27 @@ def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> li
     for update in cast("dict[str, Any]", part).values():
         if not isinstance(update, dict):  # nothing, or an interrupt
             continue
-        changed = cast("dict[str, Any]", update)
-        messages = cast("list[BaseMessage]", changed.get("messages") or [])
-        if messages and isinstance(messages[0], RemoveMessage):  # the history, written anew
-            continue
-        for message in messages:
-            if namespace:
-                events += _tool_events(turn, message)
-            elif isinstance(message, AIMessage) and not message.tool_calls:
-                turn.answers.append(message.text)
-                turn.models.append(str(message.response_metadata.get("model_name", "")))
-                turn.prompts += prompts_of(message)
-        if turn.several and not namespace:
-            events += _part_events(turn, turn.several, changed)
+        events += _updated(turn, namespace, cast("dict[str, Any]", update))
+    return events
+
+
+def _updated(turn: _Turn, namespace: tuple[str, ...], changed: dict[str, Any]) -> list[ChatEvent]:
+    """What one node's update of the state tells."""
+    events: list[ChatEvent] = []
+    messages = cast("list[BaseMessage]", changed.get("messages") or [])
+    if messages and isinstance(messages[0], RemoveMessage):  # the history, written anew
+        return []
+    for message in messages:
+        if namespace:
+            events += _tool_events(turn, message)
+        elif isinstance(message, AIMessage) and not message.tool_calls:
+            turn.answers.append(message.text)
+            turn.models.append(str(message.response_metadata.get("model_name", "")))
+            turn.prompts += prompts_of(message)
+    if not namespace and "output" in changed:
+        turn.output = changed["output"]
+    if turn.several and not namespace:
+        events += _part_events(turn, turn.several, changed)
     return events
 
 
@@ -207,7 +219,7 @@ def _announced(turn: _Turn, part: dict[str, Any]) -> list[ChatEvent]:
     if part.get("type") == "limit":
         turn.limits.append(part["limit"])
         events = [ChatEvent("limit", part["limit"])]
-        if turn.several is None:  # of several, the part says it
+        if turn.several is None and part["said"]:  # of several, the part says it
             text = sentence(part["limit"])
             events.append(ChatEvent("token", f"\n\n{text}" if turn.spoke else text))
         return events
