@@ -34,7 +34,7 @@ class Inheritance:
     """
 
     def __init__(self, path: Path) -> None:
-        self.project = _project(path.resolve())
+        self.project = _project(_real(path))
         self.documents: list[YamlDocument] = []
         self._read: dict[Path, _Files] = {}
         self._layers = 0
@@ -55,7 +55,7 @@ class Inheritance:
                 main.problems.append(main.problem(text))
             return Layer(None, Origin(main))
         own = _own_layer(main, agents)
-        chain = (*chain, _main_file(path).resolve())
+        chain = (*chain, _real(_main_file(path)))
         inherited: Layer | None = None
         for text, place in _extended(main):
             base = self._base(main, text, place, chain)
@@ -69,8 +69,8 @@ class Inheritance:
         if path.name == MAIN_FILE:
             path = path.parent
         try:
-            target = _main_file(path).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL
+            target = _real(_main_file(path))
+        except (OSError, ValueError) as error:  # too long, a NUL
             target, refused = path, f"{text!r} is not a path: {error}."
         else:
             refused = self._refused(text, target, chain)
@@ -113,7 +113,7 @@ class Inheritance:
 
     def _files(self, path: Path) -> _Files:
         main = _main_file(path)
-        key = main.resolve()
+        key = _real(main)
         if key not in self._read:
             folder = path.is_dir()
             agents = sorted(path.glob("agents/*.yaml")) if folder else []
@@ -156,6 +156,11 @@ def nearest_file(path: Path) -> str:
     return f" Did you mean {guess!r}?" if guess else ""
 
 
+def _real(path: Path) -> Path:
+    """The path with symbolic links followed; as it is where they go in a circle."""
+    return Path(os.path.realpath(path))
+
+
 def _main_file(path: Path) -> Path:
     return path / MAIN_FILE if path.is_dir() else path
 
@@ -163,7 +168,7 @@ def _main_file(path: Path) -> Path:
 def _plain(path: Path) -> Path:
     """The path without `..` to be read in problems, unless a symbolic link makes it another."""
     plain = Path(os.path.normpath(path))
-    return plain if plain.resolve() == path.resolve() else path
+    return plain if _real(plain) == _real(path) else path
 
 
 def _project(path: Path) -> Path:

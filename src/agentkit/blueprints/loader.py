@@ -22,6 +22,7 @@ from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
 from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import describe
+from agentkit.prompts.yaml_source import MAX_PROBLEMS
 
 if TYPE_CHECKING:
     from agentkit.tools.mcp import McpServer
@@ -171,9 +172,10 @@ def _validate(tree: SourceTree) -> tuple[Blueprint | None, list[Problem], dict[s
         details = error.errors()
     value = copy.deepcopy(tree.value)
     problems: list[Problem] = []
-    for fault in details:
-        document, path = tree.locate(fault["loc"])
-        problems.append(describe(fault, Blueprint, document, path, PATTERNS))
+    for number, fault in enumerate(details):
+        if number < MAX_PROBLEMS:
+            document, path = tree.locate(fault["loc"])
+            problems.append(describe(fault, Blueprint, document, path, PATTERNS))
         if fault["type"] in ("extra_forbidden", "invalid_key"):
             owner: Any = value
             for key in fault["loc"][:-1]:

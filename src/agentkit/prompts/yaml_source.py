@@ -25,6 +25,7 @@ KeyPath = tuple[str | int, ...]
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
 MAX_VALUES = 50_000
+MAX_PROBLEMS = 100
 _EXCERPT_CHARS = 200
 
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -102,8 +103,9 @@ class YamlDocument:
         return Problem(message, self.file, place.line, place.column, excerpt)
 
     def report(self, message: str, place: Position) -> None:
-        """Add a problem at `place`."""
-        self.problems.append(self.problem_at(message, place))
+        """Add a problem at `place`; of very many, the first are enough."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(self.problem_at(message, place))
 
     def record(self, path: KeyPath, place: Position, *, key: bool = False) -> None:
         """Remember where `path` (or its key) is written."""
@@ -164,8 +166,8 @@ def parse_yaml(text: str, file: str) -> YamlDocument:
         return document
     try:
         node = loader.get_single_node()
-    except _TooDeepError as error:
-        document.report(f"Nested deeper than {MAX_DEPTH} levels.", error.place)
+    except _TooMuchError as error:
+        document.report(error.message, error.place)
     except yaml.MarkedYAMLError as error:
         fault = explain(error, document.text)
         place = Position(fault.line + 1, fault.column + 1, fault.index, fault.index)
@@ -213,9 +215,10 @@ def _place(start: yaml.Mark, end: yaml.Mark) -> Position:
     return Position(start.line + 1, start.column + 1, start.index, end.index)
 
 
-class _TooDeepError(Exception):
-    def __init__(self, place: Position) -> None:
-        super().__init__()
+class _TooMuchError(Exception):
+    def __init__(self, message: str, place: Position) -> None:
+        super().__init__(message)
+        self.message = message
         self.place = place
 
 
@@ -225,13 +228,16 @@ class _Loader(yaml.SafeLoader):
     # Every plain scalar is composed as text: YAML 1.1's guesses never run.
     yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - PyYAML's own declaration
     _depth = 0
+    _left = 2 * MAX_VALUES  # keys are nodes as well
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._depth += 1
-        if self._depth > MAX_DEPTH:
+        self._left -= 1
+        if self._depth > MAX_DEPTH or self._left < 0:
             event = cast(yaml.Event, self.peek_event())  # pyright: ignore[reportUnknownMemberType] - no stub
             mark = cast(yaml.Mark, event.start_mark)
-            raise _TooDeepError(_place(mark, mark))
+            deep, many = f"Nested deeper than {MAX_DEPTH} levels.", f"More than {MAX_VALUES} values."
+            raise _TooMuchError(many if self._left < 0 else deep, _place(mark, mark))
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
