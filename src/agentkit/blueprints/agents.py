@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from agentkit.blueprints.approvals import OptionalApproval
 from agentkit.blueprints.fields import SLUG, Duration, Float, Int, PromptRef, Reference, Section, Slug, Text
 
 RESERVED_AGENT_NAMES = frozenset(
@@ -32,6 +33,11 @@ class ToolSpec(Section):
     name: Text | None = Field(default=None, description="Name of a registered tool.")
     use: Reference | None = Field(
         default=None, description="module:attribute; the module must be under security.allowed_modules."
+    )
+
+    approval: OptionalApproval = Field(
+        default=None,
+        description="Its calls wait for a person: true; or decisions, when and description.",
     )
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from agentkit.blueprints.agents import ToolSpec
+from agentkit.blueprints.approvals import check_approvals
 from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
@@ -78,6 +79,7 @@ class Checker:
         self._prices_are_known(count)
         self._supervisor_and_routing()
         check_rules(self._tree, self._value, self.problems)
+        check_approvals(self._tree, self._value, self.problems)
         self._names_differ(count)
         for index in range(count):
             self._agent(("agents", index))
@@ -196,15 +198,15 @@ class Checker:
     def _agent(self, path: KeyPath) -> None:
         self._model((*path, "model"))
         self._prompt("agent", (*path, "prompt"), None)
-        seen: list[ToolSpec] = []
+        seen: set[str | None] = set()
         for number in range(self._count((*path, "tools"))):
             place = (*path, "tools", number)
             tool = self._part(ToolSpec, place)
             if tool is None:
                 continue
-            if tool in seen:
+            if (tool.name or tool.use) in seen:
                 self._report(f"The tool {(tool.name or tool.use)!r} is listed twice.", place)
-            seen.append(tool)
+            seen.add(tool.name or tool.use)
             self._tool(tool, place)
 
     def _tool(self, tool: ToolSpec, path: KeyPath) -> None:

@@ -9,13 +9,16 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from agentkit import expressions
 from agentkit.blueprints.agents import AgentSpec, SpendingSpec, ToolSpec
+from agentkit.blueprints.approvals import ApprovalSpec
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
+from agentkit.graphs.approval import Approval, tool_name
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.knowledge import scoped
 from agentkit.graphs.nodes import Retrieve
@@ -97,14 +100,17 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         events=parts.events,
         limits=_limits(spec.limits),
         home=parts.home,
+        durability=spec.runtime.durability,
     )
 
 
 def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
+    tools = [(tool, _tool(tool, blueprint.spec.security.allowed_modules)) for tool in agent.tools]
     return build_agent(
         name=agent.name,
         model=_model(agent.model, agent.name, blueprint, parts),
-        tools=[_tool(tool, blueprint.spec.security.allowed_modules) for tool in agent.tools],
+        tools=[tool for _, tool in tools],
+        approvals={tool_name(tool): _approval(spec.approval) for spec, tool in tools if spec.approval},
         prompt=_fill(blueprint.prompts[agent.prompt]),
         retriever=_retrieve(agent, blueprint, parts),
         sources_prompt=_sources_prompt(blueprint),
@@ -116,6 +122,11 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         limits=_limits(agent.limits),
         home=parts.home,
     )
+
+
+def _approval(spec: ApprovalSpec) -> Approval:
+    when = None if spec.when is None else expressions.parse(spec.when, expressions.ARGUMENTS)
+    return Approval(spec.decisions, when, spec.description or "")
 
 
 def _limits(spec: SpendingSpec) -> Limits:

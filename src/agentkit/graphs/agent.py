@@ -1,7 +1,7 @@
 """One agent as a compiled state graph: retrieve → model ⇄ tools."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType] - partly untyped
@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import BaseTool
 
 from agentkit.context import RunContext
+from agentkit.graphs.approval import Approval, approving
 from agentkit.graphs.bridge import NO_LIMITS, Graph
 from agentkit.graphs.nodes import KnowledgeMiddleware, Retrieve
 from agentkit.graphs.prompts import packaged
@@ -34,6 +35,7 @@ def build_agent(
     timeout: float | None = None,
     limits: Limits = NO_LIMITS,
     home: asyncio.AbstractEventLoop | None = None,
+    approvals: Mapping[str, Approval | bool] | None = None,
 ) -> Graph:
     """Build an agent: a graph that answers the last user message in its `messages`.
 
@@ -55,11 +57,19 @@ def build_agent(
         limits: What the model calls of one turn may spend together; the call that no longer
             fits raises `BudgetExceededError` instead of being made.
         home: Event loop the retriever's connections belong to; see `Graph`.
+        approvals: Tools whose calls wait for a person, by name; needs a checkpointer in the graph
+            that runs it.
+
+    Raises:
+        UnknownNameError: An approval names a tool the agent does not have.
+        ConfigurationError: An approval's condition asks about an argument its tool does not have.
 
     Returns:
         A compiled graph; `invoke`, `stream`, `ainvoke` and `astream` all work.
     """
     middleware: list[AgentMiddleware[Any, Any, Any]] = []
+    if (approval := approving(approvals or {}, tools)) is not None:
+        middleware.append(approval)  # first, so that what else wraps a tool call starts after the pause
     if retriever is not None:
         shown = sources_prompt or packaged("retrieval", "sources")
         middleware.append(KnowledgeMiddleware(retriever, shown))

@@ -6,12 +6,13 @@ LangGraph; calls from another loop, or from no loop at all, are carried over.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Durability
 
 from agentkit import portal
 from agentkit.graphs import failures
@@ -32,12 +33,19 @@ class Graph(AnyGraph):
         about: What a supervisor knows of it; None for a graph that is no agent.
         limits: What the model calls of one run may spend together.
         team: Whether it is several agents, of which one may fail without the others.
+        combines: Whether a team's supervisor makes one answer of several in its own words.
+        durability: When its checkpoints are written, unless a call says otherwise; None: as
+            LangGraph does.
+        agents: The graphs of a team's agents, by name.
     """
 
     home: asyncio.AbstractEventLoop | None
     about: AgentCard | None
     limits: Limits
     team: bool
+    combines: bool
+    durability: Durability | None
+    agents: "Mapping[str, Graph]"
 
     @classmethod
     def adopt(
@@ -48,6 +56,9 @@ class Graph(AnyGraph):
         about: AgentCard | None = None,
         limits: Limits = NO_LIMITS,
         team: bool = False,
+        combines: bool = False,
+        durability: Durability | None = None,
+        agents: "Mapping[str, Graph] | None" = None,
     ) -> Self:
         """Return `graph` as a `Graph`; LangGraph's builders only compile to its own class."""
         adopted = cls.__new__(cls)
@@ -56,6 +67,9 @@ class Graph(AnyGraph):
         adopted.about = about
         adopted.limits = limits
         adopted.team = team
+        adopted.combines = combines
+        adopted.durability = durability
+        adopted.agents = agents or {}
         return adopted
 
     def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -94,4 +108,6 @@ class Graph(AnyGraph):
             config = limited(config, self.limits, of=f"a run of {self.name}")
         if self.team:
             config = failures.collecting(config)
+        if self.durability is not None and self.checkpointer and kwargs.get("durability") is None:
+            kwargs["durability"] = self.durability
         return cast("Callable[[], AsyncIterator[Any]]", partial(super().astream, input, config, **kwargs))

@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
-from langgraph.types import Command, Overwrite, Send
+from langgraph.types import Command, Durability, Overwrite, Send
 
 from agentkit.context import RunContext
 from agentkit.errors import (
@@ -56,6 +56,7 @@ def build_supervisor(
     events: EventBus | None = None,
     limits: Limits = NO_LIMITS,
     home: asyncio.AbstractEventLoop | None = None,
+    durability: Durability | None = None,
 ) -> Graph:
     """Build a graph in which a supervisor routes each user message to one of `agents`.
 
@@ -73,6 +74,8 @@ def build_supervisor(
         limits: What all model calls of one turn may spend together, routing and agents
             included; the call that no longer fits raises `BudgetExceededError`.
         home: Event loop the checkpointer's connections belong to; see `Graph`.
+        durability: When checkpoints are written: `sync` before the next step, `async` during it,
+            `exit` when the run ends or pauses; None: as LangGraph does.
 
     Raises:
         DuplicateNameError: Two agents share a name.
@@ -99,7 +102,15 @@ def build_supervisor(
     builder.add_node(JOIN, node.join)
     builder.add_edge(JOIN, END)
     graph = builder.compile(checkpointer=checkpointer, name=name)
-    return Graph.adopt(graph, home=home, limits=limits, team=True)
+    return Graph.adopt(
+        graph,
+        home=home,
+        limits=limits,
+        team=True,
+        combines=combine is not None,
+        durability=durability,
+        agents={agent.name: agent for agent in agents},
+    )
 
 
 @dataclass(frozen=True, slots=True)
