@@ -14,16 +14,8 @@ from agentkit.context import RunContext
 from agentkit.errors import ConfigurationError, DecisionError, ThreadPausedError
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.state import RouteDecision, Source
-from agentkit.services.pauses import (
-    Answers,
-    Decision,
-    Pause,
-    WaitingCall,
-    decided,
-    resuming,
-    tools_of,
-    waiting,
-)
+from agentkit.services.decisions import Answers, Decision, decided, resuming, tools_of
+from agentkit.services.pauses import Pause, WaitingCall, waiting
 from agentkit.services.turn import Answer, ChatEvent, ToolCallRecord, Turn
 from agentkit.services.turn_lock import alone
 from agentkit.services.usage import UsageCounter
@@ -40,6 +32,7 @@ class ChatService:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+        self._keeps = bool(cast("Any", graph.checkpointer))
 
     async def ask(
         self, message: str, *, thread_id: str | None = None, context: RunContext | None = None
@@ -67,7 +60,7 @@ class ChatService:
             AgentTimeoutError: The agent took too long; likewise.
             DatabaseError: The store or the checkpointer failed.
         """
-        known = thread_id is not None and bool(cast("Any", self._graph.checkpointer))
+        known = thread_id is not None and self._keeps
         thread_id = thread_id or uuid4().hex
         async with alone(self._graph, thread_id) if known else nullcontext():
             if known and (pauses := await self.pending(thread_id)):
@@ -85,6 +78,12 @@ class ChatService:
         """
         return waiting(await self._snapshot(thread_id))
 
+    async def _stopped(self, thread_id: str, turn: Turn) -> list[Pause]:
+        """What the turn that just ended waits for, in order."""
+        if not turn.pauses or not self._keeps:
+            return list(turn.pauses.values())
+        return await self.pending(thread_id)
+
     async def resume(
         self, thread_id: str, decisions: Answers, *, context: RunContext | None = None
     ) -> AsyncGenerator[ChatEvent]:
@@ -95,10 +94,15 @@ class ChatService:
         on goes on waiting: `done` lists it again. Where two answer the same interrupt at the same
         time, one is first; the other waits and then gets `UnknownInterruptError`.
 
+        A tool runs once for each approval, unless it fails or the process ends while it runs. Then
+        nobody knows what it did: after a crash its call waits again; after an error the turn has
+        failed, a new message may follow, and `resume` without decisions tries that call again.
+
         Args:
             thread_id: The conversation.
             decisions: By interrupt id: a `Decision`, or what `Decision.parse` reads; for a
-                question of a tool's own, whatever it asks for.
+                question of a tool's own, whatever it asks for. None at all: a turn that failed
+                after its pauses were answered goes on from there, without asking again.
             context: For whom the rest is run: who asked, as a rule, not who decides.
 
         Raises:
@@ -109,16 +113,17 @@ class ChatService:
             AgentKitError: As for `stream`.
         """
         async with alone(self._graph, thread_id):
-            snapshot = await self._snapshot(thread_id, subgraphs=True)
+            snapshot = await self._snapshot(thread_id)
             pauses = waiting(snapshot)
-            answers = resuming(thread_id, pauses, decisions, tools_of(self._graph))
+            broke_off = bool(snapshot.next) and not pauses and not decisions
+            answers = {} if broke_off else resuming(thread_id, pauses, decisions, tools_of(self._graph))
             turn = Turn()
             route = cast("RouteDecision", snapshot.values.get("route") or turn.route)
             for event in turn.resumed(
                 route, _found(snapshot, route), decided(pauses, answers), combined=self._graph.combines
             ):
                 yield event
-            command: Command[Any] = Command(resume=answers)
+            command: Command[Any] | None = Command(resume=answers) if answers else None
             try:
                 async with aclosing(self._run(command, thread_id, context or RunContext(), turn)) as events:
                     async for event in events:
@@ -138,13 +143,13 @@ class ChatService:
         """Return the answer of a paused turn; arguments and errors as for `resume`."""
         return await _last(self.resume(thread_id, decisions, context=context))
 
-    async def _snapshot(self, thread_id: str, *, subgraphs: bool = False) -> StateSnapshot:
-        if not self._graph.checkpointer:
+    async def _snapshot(self, thread_id: str) -> StateSnapshot:
+        if not self._keeps:
             raise ConfigurationError(
                 f"{self._graph.name} keeps no conversations, so nothing can wait in one.",
                 hint="Give it a checkpointer: runtime.checkpointer in a blueprint.",
             )
-        return await self._graph.aget_state({"configurable": {"thread_id": thread_id}}, subgraphs=subgraphs)
+        return await self._graph.aget_state({"configurable": {"thread_id": thread_id}}, subgraphs=True)
 
     async def _run(
         self, given: Any, thread_id: str, context: RunContext, turn: Turn
@@ -173,7 +178,7 @@ class ChatService:
             tool_calls=list(turn.tool_calls.values()),
             usage=usage,
             model=", ".join(dict.fromkeys(model for model in turn.models if model)),
-            interrupts=turn.ordered_pauses(),
+            interrupts=await self._stopped(thread_id, turn),
         )
         yield ChatEvent("done", answer)
 

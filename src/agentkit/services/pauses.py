@@ -1,19 +1,12 @@
-"""What waits for a person in a paused turn, and turning decisions into what LangGraph resumes with."""
+"""What waits for a person in a paused turn, in our words."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from langchain_core.tools import BaseTool
-from langgraph.types import Interrupt, StateSnapshot
-from pydantic import ValidationError
+from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
-from agentkit.errors import DecisionError, UnknownInterruptError, nearest
-from agentkit.graphs.approval import DECISIONS, DecisionType
-from agentkit.graphs.bridge import Graph
-
-FindTool = Callable[[str, str], BaseTool | None]
-"""Finds an agent's tool by the names of both, where it is known."""
+from agentkit.graphs.approval import DECISIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,66 +45,29 @@ class Pause:
     question: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a person decided about a call.
-
-    Attributes:
-        type: `approve`, `edit`, `reject` or `respond`.
-        args: For `edit`: all arguments to run the call with.
-        message: For `reject`: why, told to the model; for `respond`: the answer in the tool's place.
-    """
-
-    type: DecisionType
-    args: Mapping[str, Any] | None = None
-    message: str = ""
-
-    @classmethod
-    def parse(cls, value: object) -> "Decision":
-        """Return the decision that `"approve"` or `{"type": "edit", "args": {…}}` says.
-
-        Raises:
-            ValueError: It is none; the text says what one looks like.
-        """
-        if isinstance(value, Decision):
-            return value
-        fields: object = {"type": value} if isinstance(value, str) else value
-        if not isinstance(fields, Mapping):
-            raise ValueError("A decision is its type, or a mapping: {type: edit, args: {…}}.")  # noqa: TRY004
-        given = {str(key): item for key, item in cast("Mapping[Any, Any]", fields).items()}
-        kind = given.get("type")
-        if kind not in DECISIONS:
-            raise ValueError(_unknown("decision", kind, DECISIONS))
-        wanted = {"edit": "args", "reject": "message", "respond": "message"}.get(kind)
-        for key in given:
-            if key not in ("type", wanted):
-                raise ValueError(f"A decision {kind!r} has no {key!r}.")
-        args, message = given.get("args"), given.get("message", "")
-        if kind == "edit" and not isinstance(args, Mapping):
-            raise ValueError("A decision 'edit' has 'args', the arguments to run the call with.")
-        if not isinstance(message, str) or (kind == "respond" and not message.strip()):
-            raise ValueError(f"A decision {kind!r} has 'message', a text.")
-        return cls(kind, cast("Mapping[str, Any] | None", args), message)
-
-    def answer(self, call: WaitingCall) -> dict[str, Any]:
-        """What LangChain's middleware understands."""
-        if self.type == "edit":
-            return {"type": "edit", "edited_action": {"name": call.name, "args": dict(self.args or {})}}
-        if self.type == "respond" or (self.type == "reject" and self.message):
-            return {"type": self.type, "message": self.message}
-        return {"type": self.type}
-
-
-Answers = Mapping[str, Any]
-"""Decisions by interrupt id: a `Decision` or what `Decision.parse` reads; a list of them for several
-calls; whatever it asks for, for a question of a tool's own."""
-
-
 def waiting(snapshot: StateSnapshot) -> list[Pause]:
-    """Return what waits in a thread, in the order of its agents and their calls."""
-    ids = {interrupt.id for interrupt in snapshot.interrupts}
-    found = [(task.name, interrupt) for task in snapshot.tasks for interrupt in task.interrupts]
-    return [pause(interrupt, agent) for agent, interrupt in found if interrupt.id in ids]
+    """Return what waits in a thread, in the order of its agents and their calls.
+
+    Args:
+        snapshot: Of the thread, with its subgraphs. A graph goes on listing what an agent inside it
+            waited for when that was answered and the agent then failed; the agent's own does not.
+    """
+    return [
+        pause(interrupt, task.name)
+        for task in snapshot.tasks
+        for leaf in _leaves(task)
+        if leaf.error is None  # else the answer is stored, and would not be asked for again
+        for interrupt in leaf.interrupts
+    ]
+
+
+def _leaves(task: PregelTask) -> Iterator[PregelTask]:
+    """The tasks inside a task that are no graphs themselves; those of one graph in their order."""
+    if not isinstance(task.state, StateSnapshot):
+        yield task
+        return
+    for inner in task.state.tasks:
+        yield from _leaves(inner)
 
 
 def pause(interrupt: Interrupt, agent: str) -> Pause:
@@ -125,61 +81,6 @@ def pause(interrupt: Interrupt, agent: str) -> Pause:
         calls = (_call(request, reviews.get(request["name"], ())) for request in asked["action_requests"])
         return Pause(interrupt.id, agent, tuple(calls))
     return Pause(interrupt.id, agent, question=value)
-
-
-def resuming(thread_id: str, waits: Iterable[Pause], given: Answers, find: FindTool) -> dict[str, Any]:
-    """Return what to resume with, by interrupt id.
-
-    Raises:
-        UnknownInterruptError: One does not wait.
-        DecisionError: One may not be decided so, its arguments do not fit, or there is none.
-    """
-    pauses = {asked.id: asked for asked in waits}
-    for interrupt in given:
-        if interrupt not in pauses:
-            raise UnknownInterruptError(interrupt, thread_id=thread_id, pending=pauses)
-    if not given:
-        raise DecisionError("There is no decision.", thread_id=thread_id, pending=pauses)
-    answers: dict[str, Any] = {}
-    for interrupt, decision in given.items():
-        try:
-            answers[interrupt] = _answer(pauses[interrupt], decision, find)
-        except ValueError as error:
-            raise DecisionError(
-                f"{error}", interrupt=interrupt, thread_id=thread_id, pending=pauses
-            ) from error
-    return answers
-
-
-def decided(pauses: Iterable[Pause], answers: Mapping[str, Any]) -> list[WaitingCall]:
-    """Return the calls that `answers` decide on, with the arguments they will run with."""
-    calls: list[WaitingCall] = []
-    for asked in pauses:
-        answer = answers.get(asked.id)
-        if len(asked.calls) == 1 and asked.calls[0].id and isinstance(answer, dict):
-            call = asked.calls[0]
-            edited = cast("dict[str, Any]", answer).get("edited_action")
-            args = edited["args"] if edited else call.args
-            calls.append(WaitingCall(call.id, call.name, args, call.description, call.decisions))
-    return calls
-
-
-def tools_of(graph: Graph) -> FindTool:
-    """Return a finder of the tools of a team's agents, and of the teams among them."""
-
-    def find(agent: str, tool: str) -> BaseTool | None:
-        return _tool(graph.agents[agent], tool) if agent in graph.agents else None
-
-    return find
-
-
-def _tool(graph: Graph, name: str) -> BaseTool | None:
-    node = graph.nodes.get("tools")
-    own = cast("dict[str, BaseTool]", getattr(node.bound, "tools_by_name", {})) if node else {}
-    if name in own:
-        return own[name]
-    inner = (_tool(agent, name) for agent in graph.agents.values())
-    return next((tool for tool in inner if tool is not None), None)
 
 
 def _call(asked: Mapping[str, Any], decisions: Iterable[str]) -> WaitingCall:
@@ -199,56 +100,3 @@ def _allowed(schema: object) -> list[str]:
         return list(fields["discriminator"]["mapping"])
     kind = fields.get("properties", {}).get("type", {})
     return [kind["const"]] if "const" in kind else list(DECISIONS)
-
-
-def _answer(asked: Pause, given: object, find: FindTool) -> Any:
-    if not asked.calls:
-        return given
-    listed = cast("list[object]", given) if isinstance(given, (list, tuple)) else [given]
-    if len(listed) != len(asked.calls):
-        raise ValueError(f"There are {len(asked.calls)} calls to decide on, and {len(listed)} decisions.")
-    answers = [
-        _checked(call, Decision.parse(decision), find(asked.agent, call.name)).answer(call)
-        for call, decision in zip(asked.calls, listed, strict=True)
-    ]
-    return answers[0] if asked.calls[0].id else {"decisions": answers}
-
-
-def _checked(call: WaitingCall, decision: Decision, tool: BaseTool | None) -> Decision:
-    if decision.type not in call.decisions:
-        raise ValueError(
-            f"A call of {call.name!r} cannot be answered with {decision.type!r}. "
-            f"Allowed: {', '.join(call.decisions)}."
-        )
-    if decision.type == "edit" and tool is not None:
-        _fits(call.name, decision.args or {}, tool)
-    return decision
-
-
-def _fits(name: str, args: Mapping[str, Any], tool: BaseTool) -> None:
-    """Check edited arguments as strictly as we can: a person's typo must not be passed over.
-
-    Raises:
-        ValueError: One is unknown, missing, or of another type.
-    """
-    schema = tool.tool_call_schema
-    written = schema if isinstance(schema, dict) else schema.model_json_schema()
-    known = written.get("properties")
-    for key in args:
-        if known is not None and key not in known and not written.get("additionalProperties"):
-            raise ValueError(_unknown(f"argument of {name!r}", key, sorted(known)))
-    faults = [f"{key}: Field required" for key in written.get("required", ()) if key not in args]
-    if not isinstance(schema, dict):
-        try:
-            schema.model_validate(dict(args))
-        except ValidationError as error:
-            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-    if faults:
-        raise ValueError(f"The arguments do not fit {name!r}: {'; '.join(faults)}.")
-
-
-def _unknown(kind: str, value: object, choices: Iterable[str]) -> str:
-    choices = list(choices)
-    near = nearest(str(value), choices)
-    guess = f" Did you mean {near!r}?" if near else ""
-    return f"Unknown {kind} {value!r}.{guess} Valid: {', '.join(choices) or 'none'}."

@@ -99,14 +99,6 @@ class Turn:
             self._announced({"type": "sources", "sources": sources}) if sources else []
         )
 
-    def ordered_pauses(self) -> list[Pause]:
-        """What waits, in the order of the route."""
-        agents = self.route["agents"]
-        last = len(agents)
-        return sorted(
-            self.pauses.values(), key=lambda it: agents.index(it.agent) if it.agent in agents else last
-        )
-
     def events(self, namespace: tuple[str, ...], mode: str, part: Any) -> list[ChatEvent]:
         """Note one part of the graph's stream, and say it in our words."""
         if mode == "messages":
