@@ -121,6 +121,14 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def unknown(kind: str, value: object, choices: Iterable[str]) -> str:
+    """Say that `value` is none of `choices`, and which is most like it."""
+    choices = list(choices)
+    near = nearest(str(value), choices)
+    guess = f" Did you mean {near!r}?" if near else ""
+    return f"Unknown {kind} {value!r}.{guess} Valid: {', '.join(choices) or 'none'}."
+
+
 class UnknownNameError(ConfigurationError, LookupError):
     """A name is not registered; the text lists the valid ones and the nearest."""
 

@@ -1,6 +1,6 @@
 """The key `approval` of a tool: which of its calls wait for a person; and what can be wrong with it."""
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -9,11 +9,10 @@ from agentkit.blueprints.fields import Section, Text
 from agentkit.blueprints.rule_checks import check_expression
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem
+from agentkit.graphs.decision import DecisionType
 
-DecisionName = Literal["approve", "edit", "reject", "respond"]
 
-
-def _each_once(value: tuple[DecisionName, ...]) -> tuple[DecisionName, ...]:
+def _each_once(value: tuple[DecisionType, ...]) -> tuple[DecisionType, ...]:
     if len(set(value)) < len(value):
         raise ValueError("a decision is listed twice.")
     return value
@@ -22,7 +21,7 @@ def _each_once(value: tuple[DecisionName, ...]) -> tuple[DecisionName, ...]:
 class ApprovalSpec(Section):
     """Which calls of a tool wait for a person, and what the person may decide."""
 
-    decisions: Annotated[tuple[DecisionName, ...], Field(min_length=1), AfterValidator(_each_once)] = Field(
+    decisions: Annotated[tuple[DecisionType, ...], Field(min_length=1), AfterValidator(_each_once)] = Field(
         default=("approve", "edit", "reject"),
         description="What may be decided: approve, edit, reject, respond (answer in the tool's place).",
     )

@@ -24,6 +24,7 @@ class Outcome:
         tool_calls: Tools called in order, with their arguments.
         sources: Documents found.
         answer: The text the user got.
+        interrupts: Calls that wait for a person in the end, as `tool_calls`.
         error: Code of the `AgentKitError` it ended with, `exception` for any other, or None.
         error_text: What that error said.
     """
@@ -35,6 +36,7 @@ class Outcome:
     tool_calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     sources: list[str] = field(default_factory=list[str])
     answer: str = ""
+    interrupts: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     error: str | None = None
     error_text: str = ""
 
@@ -109,6 +111,12 @@ def _expected(case: CaseSpec, outcome: Outcome) -> Iterator[Mismatch]:
         yield Mismatch("answer_matches", repr(expect.answer_matches), _excerpt(outcome.answer))
     if expect.tools is not None and not _called(expect.tools, outcome.tool_calls):
         yield Mismatch("tools", _written(expect.tools), _written(outcome.tool_calls))
+    waits = outcome.interrupts
+    if outcome.error is None and (
+        len(waits) != len(expect.interrupts) or not _called(expect.interrupts, waits)
+    ):
+        nobody = "nothing waits"
+        yield Mismatch("interrupts", _written(expect.interrupts, nobody), _written(waits, nobody))
     yield from _found(expect.sources, outcome.sources)
 
 
@@ -152,8 +160,8 @@ def _named(agents: Sequence[str]) -> str:
     return ", ".join(agents) or "supervisor"
 
 
-def _written(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    return ", ".join(f"{name}({_arguments(arguments)})" for name, arguments in calls) or "no tool calls"
+def _written(calls: Sequence[tuple[str, Mapping[str, Any]]], none: str = "no tool calls") -> str:
+    return ", ".join(f"{name}({_arguments(arguments)})" for name, arguments in calls) or none
 
 
 def _arguments(arguments: Mapping[str, Any]) -> str:

@@ -6,16 +6,15 @@ Each pause has an id of its own and is answered on its own, in this process or a
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from langchain.agents.middleware import HumanInTheLoopMiddleware, InterruptOnConfig, ToolCallRequest
 from langchain_core.tools import BaseTool
 
 from agentkit.errors import ConfigurationError, UnknownNameError, nearest
 from agentkit.expressions import Condition, UndecidableError
+from agentkit.graphs.decision import DecisionType
 
-DecisionType = Literal["approve", "edit", "reject", "respond"]
-DECISIONS: tuple[DecisionType, ...] = get_args(DecisionType)
 USUAL: tuple[DecisionType, ...] = ("approve", "edit", "reject")
 
 

@@ -5,6 +5,7 @@ from contextlib import aclosing, nullcontext
 from typing import Any, cast
 from uuid import uuid4
 
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import is_invalid_resume
 from langgraph.types import Command, StateSnapshot
@@ -13,9 +14,10 @@ from pydantic import ValidationError
 from agentkit.context import RunContext
 from agentkit.errors import ConfigurationError, DecisionError, ThreadPausedError
 from agentkit.graphs.bridge import Graph
+from agentkit.graphs.decision import Decision
 from agentkit.graphs.state import RouteDecision, Source
-from agentkit.services.decisions import Answers, Decision, decided, resuming, tools_of
-from agentkit.services.pauses import Pause, WaitingCall, waiting
+from agentkit.services.decisions import Answers, decided, resuming, tools_of
+from agentkit.services.pauses import Message, Pause, Thread, WaitingCall, waiting
 from agentkit.services.turn import Answer, ChatEvent, ToolCallRecord, Turn
 from agentkit.services.turn_lock import alone
 from agentkit.services.usage import UsageCounter
@@ -77,6 +79,13 @@ class ChatService:
             ConfigurationError: The graph keeps no conversations.
         """
         return waiting(await self._snapshot(thread_id))
+
+    async def thread(self, thread_id: str) -> Thread:
+        """Return what was said in a thread and what waits in it. Raises as `pending`."""
+        snapshot = await self._snapshot(thread_id)
+        said = cast("list[BaseMessage]", snapshot.values.get("messages") or [])
+        messages = [Message(message.type, message.name or "", message.text) for message in said]
+        return Thread(thread_id, messages, waiting(snapshot))
 
     async def _stopped(self, thread_id: str, turn: Turn) -> list[Pause]:
         """What the turn that just ended waits for, in order."""

@@ -1,69 +1,19 @@
 """What a person decided about a pause, checked, and turned into what LangGraph resumes with."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ValidationError
 
-from agentkit.errors import DecisionError, UnknownInterruptError, nearest
-from agentkit.graphs.approval import DECISIONS, DecisionType
+from agentkit.errors import DecisionError, UnknownInterruptError, unknown
 from agentkit.graphs.bridge import Graph
+from agentkit.graphs.decision import Decision
 from agentkit.services.pauses import Pause, WaitingCall
 
 FindTool = Callable[[str, str], BaseTool | None]
 """Finds an agent's tool by the names of both, where it is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a person decided about a call.
-
-    Attributes:
-        type: `approve`, `edit`, `reject` or `respond`.
-        args: For `edit`: all arguments to run the call with.
-        message: For `reject`: why, told to the model; for `respond`: the answer in the tool's place.
-    """
-
-    type: DecisionType
-    args: Mapping[str, Any] | None = None
-    message: str = ""
-
-    @classmethod
-    def parse(cls, value: object) -> "Decision":
-        """Return the decision that `"approve"` or `{"type": "edit", "args": {…}}` says.
-
-        Raises:
-            ValueError: It is none; the text says what one looks like.
-        """
-        if isinstance(value, Decision):
-            return value
-        fields: object = {"type": value} if isinstance(value, str) else value
-        if not isinstance(fields, Mapping):
-            raise ValueError("A decision is its type, or a mapping: {type: edit, args: {…}}.")  # noqa: TRY004
-        given = {str(key): item for key, item in cast("Mapping[Any, Any]", fields).items()}
-        kind = given.get("type")
-        if kind not in DECISIONS:
-            raise ValueError(_unknown("decision", kind, DECISIONS))
-        wanted = {"edit": "args", "reject": "message", "respond": "message"}.get(kind)
-        for key in given:
-            if key not in ("type", wanted):
-                raise ValueError(f"A decision {kind!r} has no {key!r}.")
-        args, message = given.get("args"), given.get("message", "")
-        if kind == "edit" and not isinstance(args, Mapping):
-            raise ValueError("A decision 'edit' has 'args', the arguments to run the call with.")
-        if not isinstance(message, str) or (kind == "respond" and not message.strip()):
-            raise ValueError(f"A decision {kind!r} has 'message', a text.")
-        return cls(kind, cast("Mapping[str, Any] | None", args), message)
-
-    def answer(self, call: WaitingCall) -> dict[str, Any]:
-        """What LangChain's middleware understands."""
-        if self.type == "edit":
-            return {"type": "edit", "edited_action": {"name": call.name, "args": dict(self.args or {})}}
-        if self.type == "respond" or (self.type == "reject" and self.message):
-            return {"type": self.type, "message": self.message}
-        return {"type": self.type}
 
 
 Answers = Mapping[str, Any]
@@ -83,7 +33,8 @@ def resuming(thread_id: str, waits: Iterable[Pause], given: Answers, find: FindT
         if interrupt not in pauses:
             raise UnknownInterruptError(interrupt, thread_id=thread_id, pending=pauses)
     if not given:
-        raise DecisionError("There is no decision.", thread_id=thread_id, pending=pauses)
+        said = "There is no decision." if pauses else f"Nothing waits in the thread {thread_id!r}."
+        raise DecisionError(said, thread_id=thread_id, pending=pauses)
     answers: dict[str, Any] = {}
     for interrupt, decision in given.items():
         try:
@@ -133,7 +84,7 @@ def _answer(asked: Pause, given: object, find: FindTool) -> Any:
     if len(listed) != len(asked.calls):
         raise ValueError(f"There are {len(asked.calls)} calls to decide on, and {len(listed)} decisions.")
     answers = [
-        _checked(call, Decision.parse(decision), find(asked.agent, call.name)).answer(call)
+        _checked(call, Decision.parse(decision), find(asked.agent, call.name)).answer(call.name)
         for call, decision in zip(asked.calls, listed, strict=True)
     ]
     return answers[0] if asked.calls[0].id else {"decisions": answers}
@@ -163,7 +114,7 @@ def _fits(name: str, args: Mapping[str, Any], tool: BaseTool) -> None:
     known = written.get("properties")
     for key in args:
         if known is not None and key not in known and not written.get("additionalProperties"):
-            raise ValueError(_unknown(f"argument of {name!r}", key, sorted(known)))
+            raise ValueError(unknown(f"argument of {name!r}", key, sorted(known)))
     faults = [f"{key}: Field required" for key in written.get("required", ()) if key not in args]
     if model is not None:
         try:
@@ -172,10 +123,3 @@ def _fits(name: str, args: Mapping[str, Any], tool: BaseTool) -> None:
             faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
     if faults:
         raise ValueError(f"The arguments do not fit {name!r}: {'; '.join(faults)}.")
-
-
-def _unknown(kind: str, value: object, choices: Iterable[str]) -> str:
-    choices = list(choices)
-    near = nearest(str(value), choices)
-    guess = f" Did you mean {near!r}?" if near else ""
-    return f"Unknown {kind} {value!r}.{guess} Valid: {', '.join(choices) or 'none'}."

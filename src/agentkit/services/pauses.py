@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
-from agentkit.graphs.approval import DECISIONS
+from agentkit.graphs.decision import DECISIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,30 @@ class Pause:
     agent: str
     calls: tuple[WaitingCall, ...] = ()
     question: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something that was said: by a person (`human`), or by an agent or the supervisor (`ai`)."""
+
+    role: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A conversation as its user sees it; without messages there is none.
+
+    Attributes:
+        thread_id: Its name.
+        messages: What was said, oldest first.
+        interrupts: What waits in it for a person.
+    """
+
+    thread_id: str
+    messages: list[Message]
+    interrupts: list[Pause]
 
 
 def waiting(snapshot: StateSnapshot) -> list[Pause]:
