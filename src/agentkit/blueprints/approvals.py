@@ -13,6 +13,8 @@ from agentkit.graphs.decision import DecisionType
 
 
 def _each_once(value: tuple[DecisionType, ...]) -> tuple[DecisionType, ...]:
+    if not value:
+        raise ValueError("lists no decision.")
     if len(set(value)) < len(value):
         raise ValueError("a decision is listed twice.")
     return value
@@ -21,9 +23,10 @@ def _each_once(value: tuple[DecisionType, ...]) -> tuple[DecisionType, ...]:
 class ApprovalSpec(Section):
     """Which calls of a tool wait for a person, and what the person may decide."""
 
-    decisions: Annotated[tuple[DecisionType, ...], Field(min_length=1), AfterValidator(_each_once)] = Field(
+    decisions: Annotated[tuple[DecisionType, ...], AfterValidator(_each_once)] = Field(
         default=("approve", "edit", "reject"),
         description="What may be decided: approve, edit, reject, respond (answer in the tool's place).",
+        json_schema_extra={"minItems": 1},
     )
     when: Text | None = Field(
         default=None, description="Condition on the call: args.amount > 100; every call waits if absent."
