@@ -1,6 +1,7 @@
 """`decisions` and `expect.interrupts` of a blueprint's own tests, run the way users talk."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,15 +9,26 @@ import pytest
 from agentkit import build_agent
 from agentkit.blueprints.cases import CaseSpec
 from agentkit.blueprints.testing import CaseResult
+from agentkit.events import EventBus
 from agentkit.graphs.bridge import Graph
-from agentkit.llm.providers.scripted import Script
+from agentkit.llm.base import LLMConfig, ProviderContext
+from agentkit.llm.providers.scripted import Script, ScriptedProvider
 from agentkit.services.blueprint_tests import run_test
-from agentkit.testing import scripted_model
+from agentkit.testing.models import ScriptedModel
+from agentkit.weights import WeightsStore
 
 from .test_approvals import Pods, team
 
 RESTART = {"tool": "restart", "arguments": {"pod": "web"}}
 RESTART_DB = {"tool": "restart", "arguments": {"pod": "db"}}
+
+
+def speaking(script: Script) -> ScriptedModel:
+    provider = ScriptedProvider(
+        LLMConfig(provider="scripted", options={"script": script}),
+        ProviderContext(WeightsStore(Path("unused"))),
+    )
+    return ScriptedModel(provider=provider, events=EventBus())
 
 
 async def run(pods: Pods, **keys: Any) -> CaseResult:
@@ -27,7 +39,7 @@ async def run(pods: Pods, **keys: Any) -> CaseResult:
         agents = [
             build_agent(
                 name=name,
-                model=scripted_model(scripts[name]),
+                model=speaking(scripts[name]),
                 tools=pods.tools,
                 approvals={"restart": True},
             )
