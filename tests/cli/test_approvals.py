@@ -5,6 +5,8 @@ import json
 import pexpect
 import pytest
 
+from agentkit.cli.approvals import plain
+
 from .conftest import Project, command
 
 TOOLS = '''
@@ -140,6 +142,10 @@ def test_json_has_what_waits_and_the_command_is_on_standard_error(ops: Ops) -> N
     assert answer["tool_calls"][0]["args"] == {"pod": "db"}
 
 
+def test_nothing_in_the_arguments_is_hidden() -> None:
+    assert plain({"pod": "w\u202eb\x1b[2J", "größe": 1}) == '{"pod": "w\\u202eb\\u001b[2J", "größe": 1}'
+
+
 def test_several_that_wait_are_answered_by_name(ops: Ops) -> None:
     ops.script([RESTART, {"tool": "restart", "arguments": {"pod": "db"}}])
     first, second = json.loads(ops.project.run("chat", "ops", "both", "--thread", "t1", "--json").stdout)[
@@ -247,7 +253,7 @@ def test_a_question_of_a_tools_own_is_answered_by_option(ops: Ops) -> None:
     ops.script({"tool": "ask"})
     paused = ops.project.run("chat", "ops", "which?", "--thread", "t1")
     assert paused.returncode == 3
-    assert "pods asks Which pod?" in paused.stdout
+    assert 'pods asks "Which pod?"' in paused.stdout
     assert paused.stderr.rstrip().endswith("--respond TEXT")
     wrong = ops.project.run("resume", "ops", "t1", "--approve")
     assert wrong.returncode == 2

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 TOOLS = '''
 import asyncio
+import time
 from pathlib import Path
 
 from agentkit import tool
@@ -20,6 +22,8 @@ def restart(pod: str) -> str:
     """Restart a pod."""
     with Path("effects").open("a") as file:
         file.write(f"{pod}\\n")
+    while Path("hang").exists():
+        time.sleep(0.1)
     return f"{pod} runs"
 
 
@@ -183,3 +187,21 @@ def test_processes_that_answer_at_the_same_time_exclude_each_other(five: Five) -
     assert sorted(bool(answer) for answer in answers) == [False, True]
     assert "One again." in answers[0] + answers[1]
     assert "Two again." in answers[0] + answers[1]
+
+
+def test_a_process_killed_while_the_tool_runs_leaves_the_call_waiting(five: Five) -> None:
+    ids = {pause["agent"]: pause["id"] for pause in five.run("ask", "restart them")["interrupts"]}
+    (five.root / "hang").touch()
+    five.script(one=["One again."], two=["Two again."])
+    doomed = five.start("resume", json.dumps({ids["one"]: "approve"}))
+    deadline = time.monotonic() + 60
+    while "one" not in five.effects:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    doomed.kill()
+    doomed.communicate()
+    (five.root / "hang").unlink()
+    assert {pause["id"] for pause in five.run("pending")} == set(ids.values())
+    half = five.run("resume", json.dumps({ids["one"]: "reject", ids["two"]: "approve"}))
+    assert "One again." in half["answer"]
+    assert five.effects == ["fine", "one", "two"]

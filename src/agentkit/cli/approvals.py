@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 PAUSED = 3
 """Exit status of a command whose turn waits for a person."""
 
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp")  # control characters and those that turn text around
+
 _ASKED = {
     "approve": "[a]pprove",
     "edit": "[e]dit",
@@ -23,6 +26,12 @@ _ASKED = {
     "respond": "[s]ay the result",
 }
 _KEYS = {"a": "approve", "e": "edit", "r": "reject", "s": "respond"}
+
+
+def plain(value: object) -> str:
+    """A value as JSON in which nothing is hidden: who decides must see what will run."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return "".join(f"\\u{ord(sign):04x}" if unicodedata.category(sign) in _UNSEEN else sign for sign in text)
 
 
 def on_terminal() -> bool:
@@ -65,9 +74,7 @@ def _ask(pause: "Pause", call: "WaitingCall") -> dict[str, Any] | None:
 
 def _edited(call: "WaitingCall") -> dict[str, Any]:
     while True:
-        said = out.input(
-            f"arguments, now {json.dumps(call.args, ensure_ascii=False)}: ", markup=False
-        ).strip()
+        said = out.input(f"arguments, now {plain(call.args)}: ", markup=False).strip()
         try:
             return _object(said)
         except ValueError as error:
@@ -76,13 +83,13 @@ def _edited(call: "WaitingCall") -> dict[str, Any]:
 
 def _question(pause: "Pause") -> str | None:
     out.print(f"[bold]{pause.agent}[/] asks ", end="")
-    out.print(json.dumps(pause.question, ensure_ascii=False, default=str), markup=False)
+    out.print(plain(pause.question), markup=False)
     return out.input("answer (empty: later): ").strip() or None
 
 
 def _show(pause: "Pause", call: "WaitingCall") -> None:
     out.print(f"[bold]{pause.agent}[/] waits to call ", end="")
-    out.print(f"{call.name} {json.dumps(call.args, ensure_ascii=False)}", markup=False)
+    out.print(f"{call.name} {plain(call.args)}", markup=False)
     if call.description:
         out.print(call.description, style="dim", markup=False)
 
@@ -94,7 +101,7 @@ def show_commands(pauses: "Sequence[Pause]", blueprint: str, thread: str, *, qui
         for call in pause.calls if not quiet else ():
             _show(pause, call)
         if not pause.calls and not quiet:
-            out.print(f"{pause.agent} asks {pause.question}", markup=False)
+            out.print(f"{pause.agent} asks {plain(pause.question)}", markup=False)
         err.print(f"agentkit resume {place} --interrupt {pause.id} {_options(pause)}", markup=False)
 
 

@@ -6,6 +6,7 @@ Each pause has an id of its own and is answered on its own, in this process or a
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from typing import Any
 
 from langchain.agents.middleware import HumanInTheLoopMiddleware, InterruptOnConfig, ToolCallRequest
@@ -87,16 +88,22 @@ def _config(approval: Approval, tool: BaseTool | Callable[..., Any]) -> Interrup
 
 
 def _arguments_exist(name: str, approval: Approval, tool: BaseTool | Callable[..., Any]) -> None:
-    if approval.when is None or not isinstance(tool, BaseTool):
+    if approval.when is None:
         return
-    known = tool.args
-    for argument in sorted(approval.when.arguments - known.keys()) if known else ():
+    known = list(tool.args) if isinstance(tool, BaseTool) else _parameters(tool)
+    for argument in sorted(approval.when.arguments.difference(known)) if known else ():
         near = nearest(argument, known)
         guess = f" Did you mean 'args.{near}'?" if near else ""
         raise ConfigurationError(
             f"The approval of the tool {name!r} asks about 'args.{argument}', which it does not have.{guess}",
             hint=f"Its arguments: {', '.join(known)}.",
         )
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    """Names of a function's parameters; none where it takes any."""
+    found = signature(function).parameters.values()
+    return [] if any(it.kind is Parameter.VAR_KEYWORD for it in found) else [it.name for it in found]
 
 
 def tool_name(tool: BaseTool | Callable[..., Any]) -> str:
