@@ -20,6 +20,10 @@
     │   └── AgentTimeoutError         it took longer than .seconds, its limits.timeout
     ├── McpServerError                .server: an MCP server cannot be reached, refuses, or broke off
     ├── ContentRefusedError           not shown to a model: it holds .kind of personal data
+    ├── PauseError                    .thread_id, .pending: about a turn that waits for a person
+    │   ├── ThreadPausedError         a message was sent to it: what waits is answered first
+    │   ├── UnknownInterruptError     .interrupt: nobody waits for that, or no longer
+    │   └── DecisionError             .interrupt: not allowed there, or its arguments do not fit
     ├── StructuredOutputError         the model's answer does not fit the schema asked for
     ├── WeightsError                  model weights are missing, corrupted or cannot be fetched
     ├── DatabaseError                 PostgreSQL is unreachable, too old or refused
@@ -117,6 +121,14 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     """Return the choice most like `name`, or None when none is close."""
     found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def unknown(kind: str, value: object, choices: Iterable[str]) -> str:
+    """Say that `value` is none of `choices`, and which is most like it."""
+    choices = list(choices)
+    near = nearest(str(value), choices)
+    guess = f" Did you mean {near!r}?" if near else ""
+    return f"Unknown {kind} {value!r}.{guess} Valid: {', '.join(choices) or 'none'}."
 
 
 class UnknownNameError(ConfigurationError, LookupError):
@@ -366,3 +378,72 @@ class AgentTimeoutError(AgentError):
             hint="Raise its limits.timeout, or ask for less.",
         )
         self.seconds = seconds
+
+
+class PauseError(AgentKitError):
+    """Something about a turn that waits for a person; nothing was run, and all of it still waits.
+
+    Args:
+        message: What is wrong, in one sentence.
+        thread_id: The conversation.
+        pending: Ids of the interrupts that wait there.
+    """
+
+    code = "pause_error"
+
+    def __init__(
+        self, message: str, *, thread_id: str, pending: Iterable[str] = (), hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.thread_id = thread_id
+        self.pending = tuple(pending)
+
+
+class ThreadPausedError(PauseError):
+    """A message was sent to a thread that waits for a person."""
+
+    code = "thread_paused"
+
+    def __init__(self, thread_id: str, pending: Iterable[str]) -> None:
+        pending = tuple(pending)
+        super().__init__(
+            f"The thread {thread_id!r} waits for a decision on {', '.join(pending)}.",
+            thread_id=thread_id,
+            pending=pending,
+            hint="Answer it with ChatService.resume or 'agentkit resume', or go on in a new thread.",
+        )
+
+
+class UnknownInterruptError(PauseError):
+    """An answer to an interrupt that does not wait: never did, or was answered; `interrupt` is its id."""
+
+    code = "unknown_interrupt"
+
+    def __init__(self, interrupt: str, *, thread_id: str, pending: Iterable[str]) -> None:
+        pending = tuple(pending)
+        self.interrupt = interrupt
+        waits = f"There wait: {', '.join(pending)}." if pending else "Nothing waits there."
+        super().__init__(
+            f"No interrupt {interrupt!r} waits in the thread {thread_id!r}: it was answered already, "
+            f"or never was. {waits}",
+            thread_id=thread_id,
+            pending=pending,
+        )
+
+
+class DecisionError(PauseError):
+    """A decision that is not allowed, or whose arguments do not fit; `interrupt` is what it was for."""
+
+    code = "decision_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        interrupt: str = "",
+        thread_id: str,
+        pending: Iterable[str] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, thread_id=thread_id, pending=pending, hint=hint)
+        self.interrupt = interrupt

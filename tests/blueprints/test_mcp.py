@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from agentkit.blueprints.agent_tools import agent_tools, tool_name, used_servers
+from agentkit.blueprints.agent_tools import agent_tools, used_servers
 from agentkit.blueprints.agents import AgentSpec
 from agentkit.errors import ConfigurationError
+from agentkit.graphs.approval import tool_name
 from agentkit.llm.providers.scripted import Script
 from agentkit.tools.mcp import HttpServer, McpTool, StdioServer
 

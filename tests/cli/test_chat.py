@@ -8,7 +8,10 @@ import pytest
 
 from .conftest import Project, command
 
-KEYS = {"answer", "thread_id", "request_id", "route", "sources", "tool_calls", "usage", "model", "prompts"}
+KEYS = {
+    "answer", "thread_id", "request_id", "route", "sources", "tool_calls", "usage", "model", "prompts",
+    "interrupts", "limits_reached", "output",
+}  # fmt: skip
 PYTHON = "How do I write a generator in Python?"
 
 

@@ -9,6 +9,7 @@ from langchain_core.tools import BaseTool
 
 from agentkit.blueprints.agents import AgentSpec, ToolSpec
 from agentkit.errors import ConfigurationError, nearest
+from agentkit.graphs.approval import tool_name
 from agentkit.llm.providers.scripted import Script
 from agentkit.references import load
 from agentkit.tools import TOOLS
@@ -37,11 +38,6 @@ def used_servers(agents: Iterable[AgentSpec], scripts: Mapping[str, Script] | No
         if tool.mcp is not None
     ]
     return list(dict.fromkeys(names))
-
-
-def tool_name(tool: Tool) -> str:
-    """The name a model calls a tool by."""
-    return tool.name if isinstance(tool, BaseTool) else str(getattr(tool, "__name__", ""))
 
 
 def agent_tools(agent: AgentSpec, allowed: Sequence[str], offered: Offered) -> list[tuple[ToolSpec, Tool]]:

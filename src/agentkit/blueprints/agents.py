@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from agentkit.blueprints.approvals import OptionalApproval
 from agentkit.blueprints.fields import (
     SLUG,
     Duration,
@@ -53,9 +54,12 @@ class ToolSpec(Section):
     exclude: tuple[Text, ...] = Field(
         default=(), description="Patterns of tools left out all the same, like *_admin."
     )
-
     limit: Annotated[Int, Field(ge=1)] | None = Field(
         default=None, description="Most calls in one turn; at the limit the model is told, and goes on."
+    )
+    approval: OptionalApproval = Field(
+        default=None,
+        description="Its calls wait for a person: true; or decisions, when and description.",
     )
 
     @property

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from agentkit.blueprints.case_decisions import Decisions
 from agentkit.blueprints.fields import Section, Slug, Text
 from agentkit.errors import AgentKitError
 from agentkit.prompts.yaml_models import unknown_choice
@@ -107,6 +108,23 @@ Calls = Annotated[
     BeforeValidator(_calls),
     WithJsonSchema({"anyOf": [_calls_schema, {"type": "array", "items": _calls_schema}]}),
 ]
+
+
+def _named(value: object) -> object:
+    """A tool's name alone stands for a call with any arguments."""
+    if isinstance(value, str):
+        return {value: {}}
+    if isinstance(value, list):
+        return [_named(item) for item in cast("list[object]", value)]
+    return value
+
+
+_waiting_schema: dict[str, Any] = {"anyOf": [{"type": "string", "minLength": 1}, _calls_schema]}
+Waiting = Annotated[
+    tuple[tuple[str, dict[str, Any]], ...],
+    BeforeValidator(lambda value: _calls(_named(value))),
+    WithJsonSchema({"anyOf": [*_waiting_schema["anyOf"], {"type": "array", "items": _waiting_schema}]}),
+]
 Regex = Annotated[str, Field(min_length=1), AfterValidator(_regular_expression)]
 
 
@@ -126,6 +144,10 @@ class ExpectSpec(Section):
     tools: Calls | None = Field(
         default=None,
         description="Tools called in this order, each with at least these arguments; {}: none is called.",
+    )
+    interrupts: Waiting = Field(
+        default=(),
+        description="Tools whose calls wait for a person in the end, in order, as names or as in tools.",
     )
     sources: tuple[Text, ...] | None = Field(
         default=None, description="Patterns (* and ?), each fitting a document found; an empty list: none is."
@@ -151,6 +173,10 @@ class CaseSpec(Section):
     user: Text = Field(default="anonymous", description="Who asks.")
     scopes: tuple[Slug, ...] | None = Field(
         default=None, description="Knowledge scopes the user may read; all if absent."
+    )
+    decisions: Decisions = Field(
+        default=(),
+        description="What a person decides when a turn waits: {TOOL: approve}, or a list, one a step.",
     )
     expect: ExpectSpec = Field(default=ExpectSpec(), description="What must come of it.")
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from agentkit.blueprints.agents import ToolSpec
+from agentkit.blueprints.approvals import check_approvals
 from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.history import ROLES, check_summary
@@ -87,6 +88,7 @@ class Checker:
         check_rules(self._tree, self._value, self.problems)
         check_mcp(self._tree, self._value, self.problems, self.warnings)
         self.warnings += unused_or_unreached(self._tree, self._value)
+        check_approvals(self._tree, self._value, self.problems)
         self._names_differ(count)
         for index in range(count):
             self._agent(("agents", index))
@@ -210,7 +212,7 @@ class Checker:
     def _agent(self, path: KeyPath) -> None:
         self._model((*path, "model"))
         self._prompt("agent", (*path, "prompt"), None)
-        seen: list[str] = []
+        seen: set[str] = set()
         for number in range(self._count((*path, "tools"))):
             place = (*path, "tools", number)
             tool = self._part(ToolSpec, place)
@@ -218,7 +220,7 @@ class Checker:
                 continue
             if tool.title in seen and tool.mcp is None:
                 self._report(f"The tool {tool.title!r} is listed twice.", place)
-            seen.append(tool.title)
+            seen.add(tool.title)
             self._tool(tool, place)
 
     def _tool(self, tool: ToolSpec, path: KeyPath) -> None:

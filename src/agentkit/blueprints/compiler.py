@@ -8,8 +8,10 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from agentkit.blueprints.agent_tools import Offered, agent_tools, tool_name
+from agentkit import expressions
+from agentkit.blueprints.agent_tools import Offered, agent_tools
 from agentkit.blueprints.agents import AgentSpec, SpendingSpec
+from agentkit.blueprints.approvals import ApprovalSpec
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.history import asking
 from agentkit.blueprints.llm_config import model_config, scripted_config
@@ -19,6 +21,7 @@ from agentkit.blueprints.middleware.building import AnyMiddleware, build_middlew
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
+from agentkit.graphs.approval import Approval, tool_name
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.history import RunningSummary
 from agentkit.graphs.knowledge import scoped
@@ -102,6 +105,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         events=parts.events,
         limits=_limits(spec.limits),
         home=parts.home,
+        durability=spec.runtime.durability,
     )
 
 
@@ -118,6 +122,7 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         tools=[tool for _, tool in tools],
         tool_limits={tool_name(tool): spec.limit for spec, tool in tools if spec.limit is not None},
         middleware=_middleware(agent, [tool_name(tool) for _, tool in tools], blueprint, parts),
+        approvals={tool_name(tool): _approval(spec.approval) for spec, tool in tools if spec.approval},
         prompt=_fill(blueprint.prompts[agent.prompt]),
         retriever=_retrieve(agent, blueprint, parts),
         sources_prompt=_sources_prompt(blueprint),
@@ -145,6 +150,11 @@ def _middleware(
     offered = MiddlewareParts(agent.name, tools, model, blueprint.prompts.__getitem__)
     spec = blueprint.spec
     return build_middleware(spec.middleware, agent.middleware, offered, allowed=spec.security.allowed_modules)
+
+
+def _approval(spec: ApprovalSpec) -> Approval:
+    when = None if spec.when is None else expressions.parse(spec.when, expressions.ARGUMENTS)
+    return Approval(spec.decisions, when, spec.description or "")
 
 
 def _limits(spec: SpendingSpec) -> Limits:

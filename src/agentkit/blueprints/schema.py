@@ -44,6 +44,10 @@ class RuntimeSpec(Section):
     checkpointer: Literal["postgres", "memory", "none"] = Field(
         default="postgres", description="Where conversations are kept: database, process, or nowhere."
     )
+    durability: Literal["sync", "async", "exit"] = Field(
+        default="sync",
+        description="When a step is stored: before the next one, during it, or when the run ends or pauses.",
+    )
 
 
 class Blueprint(Section):

@@ -25,6 +25,7 @@ class Outcome:
         sources: Documents found.
         answer: The text the user got.
         limits: Limits that cut it short.
+        interrupts: Calls that wait for a person in the end, as `tool_calls`.
         error: Code of the `AgentKitError` it ended with, `exception` for any other, or None.
         error_text: What that error said.
     """
@@ -37,6 +38,7 @@ class Outcome:
     sources: list[str] = field(default_factory=list[str])
     answer: str = ""
     limits: list[str] = field(default_factory=list[str])
+    interrupts: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     error: str | None = None
     error_text: str = ""
 
@@ -113,6 +115,12 @@ def _expected(case: CaseSpec, outcome: Outcome) -> Iterator[Mismatch]:
         yield Mismatch("tools", _written(expect.tools), _written(outcome.tool_calls))
     if expect.limit is not None and expect.limit not in outcome.limits:
         yield Mismatch("limit", expect.limit, ", ".join(outcome.limits) or "no limit was reached")
+    waits = outcome.interrupts
+    if outcome.error is None and (
+        len(waits) != len(expect.interrupts) or not _called(expect.interrupts, waits)
+    ):
+        nobody = "nothing waits"
+        yield Mismatch("interrupts", _written(expect.interrupts, nobody), _written(waits, nobody))
     yield from _found(expect.sources, outcome.sources)
 
 
@@ -156,8 +164,8 @@ def _named(agents: Sequence[str]) -> str:
     return ", ".join(agents) or "supervisor"
 
 
-def _written(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    return ", ".join(f"{name}({_arguments(arguments)})" for name, arguments in calls) or "no tool calls"
+def _written(calls: Sequence[tuple[str, Mapping[str, Any]]], none: str = "no tool calls") -> str:
+    return ", ".join(f"{name}({_arguments(arguments)})" for name, arguments in calls) or none
 
 
 def _arguments(arguments: Mapping[str, Any]) -> str:

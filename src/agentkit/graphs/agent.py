@@ -12,6 +12,7 @@ from langchain_core.tools import BaseTool
 
 from agentkit.context import RunContext
 from agentkit.events import EventBus
+from agentkit.graphs.approval import Approval, approving
 from agentkit.graphs.bridge import NO_LIMITS, Graph
 from agentkit.graphs.history import History, Returns
 from agentkit.graphs.limits import SpendingMiddleware, ToolRoundsMiddleware
@@ -50,6 +51,7 @@ def build_agent(
     limits: Limits = NO_LIMITS,
     events: EventBus | None = None,
     home: asyncio.AbstractEventLoop | None = None,
+    approvals: Mapping[str, Approval | bool] | None = None,
 ) -> Graph:
     """Build an agent: a graph that answers the last user message in its `messages`.
 
@@ -83,14 +85,23 @@ def build_agent(
             no longer fits the turn ends with an answer that says so.
         events: Receives `LimitReached`.
         home: Event loop the retriever's connections belong to; see `Graph`.
+        approvals: Tools whose calls wait for a person, by name; needs a checkpointer in the graph
+            that runs it.
+
+    Raises:
+        UnknownNameError: An approval names a tool the agent does not have.
+        ConfigurationError: An approval's condition asks about an argument its tool does not have.
 
     Returns:
         A compiled graph; `invoke`, `stream`, `ainvoke` and `astream` all work.
     """
     bus = events or EventBus()
     calls_tools = bool(tools) or any(getattr(part, "tools", ()) for part in middleware)
-    # The first is outermost around model and tools, first before the model and last after it.
+    approval = approving(approvals or {}, tools)
+    # The first is outermost around model and tools, first before the model and last after it:
+    # nobody is asked to approve what a limit keeps from running.
     stack: list[AgentMiddleware[Any, Any, Any]] = [
+        *([approval] if approval else []),
         ToolRoundsMiddleware(name, bus, tool_iterations) if calls_tools else SpendingMiddleware(name, bus),
         *(part for part in middleware if not isinstance(part, ToolLimit)),
     ]

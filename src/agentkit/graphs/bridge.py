@@ -6,12 +6,13 @@ LangGraph; calls from another loop, or from no loop at all, are carried over.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Durability
 
 from agentkit import portal
 from agentkit.graphs import failures
@@ -34,6 +35,10 @@ class Graph(AnyGraph):
         limits: What the model calls of one run may spend together.
         team: Whether it is several agents, of which one may fail without the others.
         prompts: Labels of the prompt versions it uses; in the metadata of its runs.
+        combines: Whether a team's supervisor makes one answer of several in its own words.
+        durability: When its checkpoints are written, unless a call says otherwise; None: as
+            LangGraph does.
+        agents: The graphs of a team's agents, by name.
     """
 
     home: asyncio.AbstractEventLoop | None
@@ -41,6 +46,9 @@ class Graph(AnyGraph):
     limits: Limits
     team: bool
     prompts: tuple[str, ...]
+    combines: bool
+    durability: Durability | None
+    agents: "Mapping[str, Graph]"
 
     @classmethod
     def adopt(
@@ -52,6 +60,9 @@ class Graph(AnyGraph):
         limits: Limits = NO_LIMITS,
         team: bool = False,
         prompts: Sequence[str] = (),
+        combines: bool = False,
+        durability: Durability | None = None,
+        agents: "Mapping[str, Graph] | None" = None,
     ) -> Self:
         """Return `graph` as a `Graph`; LangGraph's builders only compile to its own class."""
         adopted = cls.__new__(cls)
@@ -61,6 +72,9 @@ class Graph(AnyGraph):
         adopted.limits = limits
         adopted.team = team
         adopted.prompts = tuple(prompts)
+        adopted.combines = combines
+        adopted.durability = durability
+        adopted.agents = agents or {}
         return adopted
 
     def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -100,4 +114,6 @@ class Graph(AnyGraph):
         config = noting(config, self.prompts)
         if self.team:
             config = failures.collecting(config)
+        if self.durability is not None and self.checkpointer and kwargs.get("durability") is None:
+            kwargs["durability"] = self.durability
         return cast("Callable[[], AsyncIterator[Any]]", partial(super().astream, input, config, **kwargs))

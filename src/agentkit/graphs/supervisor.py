@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
-from langgraph.types import Command, Overwrite, Send
+from langgraph.types import Command, Durability, Overwrite, Send
 
 from agentkit.context import RunContext
 from agentkit.errors import (
@@ -67,6 +67,7 @@ def build_supervisor(
     events: EventBus | None = None,
     limits: Limits = NO_LIMITS,
     home: asyncio.AbstractEventLoop | None = None,
+    durability: Durability | None = None,
 ) -> Graph:
     """Build a graph in which a supervisor routes each user message to one of `agents`.
 
@@ -86,6 +87,8 @@ def build_supervisor(
         limits: What all model calls of one turn may spend together, routing and agents
             included; instead of the call that no longer fits there is an answer that says so.
         home: Event loop the checkpointer's connections belong to; see `Graph`.
+        durability: When checkpoints are written: `sync` before the next step, `async` during it,
+            `exit` when the run ends or pauses; None: as LangGraph does.
 
     Raises:
         DuplicateNameError: Two agents share a name.
@@ -113,7 +116,16 @@ def build_supervisor(
     builder.add_edge(JOIN, END)
     graph = builder.compile(checkpointer=checkpointer, name=name)
     used = dict.fromkeys([*labels(system), *(label for agent in agents for label in agent.prompts)])
-    return Graph.adopt(graph, home=home, limits=limits, team=True, prompts=tuple(used))
+    return Graph.adopt(
+        graph,
+        home=home,
+        limits=limits,
+        team=True,
+        prompts=tuple(used),
+        combines=combine is not None,
+        durability=durability,
+        agents={agent.name: agent for agent in agents},
+    )
 
 
 @dataclass(frozen=True, slots=True)

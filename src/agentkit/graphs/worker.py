@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, is_invalid_resume
 from langgraph.types import Command
 
 from agentkit.errors import AgentTimeoutError, ScriptError
@@ -74,6 +74,8 @@ async def _part(agent: Graph, card: AgentCard, state: AgentInput) -> AgentPart:
     except (GraphBubbleUp, ScriptError):  # a pause; a test's own mistake
         raise
     except Exception as error:
+        if is_invalid_resume(error):  # the answer to a pause does not fit: it can be given again
+            raise
         logger.warning("the agent %s failed beside others", card.name, exc_info=True)
         failures.note(card.name, error)
         name = type(error).__name__

@@ -1,91 +1,28 @@
-"""One turn of a conversation: run the graph, tell what happens, return the answer."""
+"""Conversations with one compiled blueprint: a turn, what waits in it for a person, and going on."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, cast
+from contextlib import aclosing, nullcontext
+from typing import Any, cast
 from uuid import uuid4
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import is_invalid_resume
+from langgraph.types import Command, StateSnapshot
+from pydantic import ValidationError
 
 from agentkit.context import RunContext
+from agentkit.errors import ConfigurationError, DecisionError, ThreadPausedError
 from agentkit.graphs.bridge import Graph
-from agentkit.graphs.limits import REACHED, sentence
-from agentkit.graphs.prompted import prompts_of
-from agentkit.graphs.state import AgentPart, ReachedLimit, RouteDecision, Source
-from agentkit.services.several import Several
-from agentkit.services.usage import Usage, UsageCounter
+from agentkit.graphs.decision import Decision
+from agentkit.graphs.state import RouteDecision, Source
+from agentkit.services.decisions import Answers, decided, resuming, tools_of
+from agentkit.services.pauses import Message, Pause, Thread, WaitingCall, waiting
+from agentkit.services.turn import Answer, ChatEvent, ToolCallRecord, Turn
+from agentkit.services.turn_lock import alone
+from agentkit.services.usage import UsageCounter
 
-
-@dataclass(frozen=True, slots=True)
-class ToolCallRecord:
-    """One tool call and what it returned."""
-
-    id: str
-    name: str
-    args: dict[str, Any]
-    result: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The outcome of a turn: the body of the chat route, and of `agentkit chat --json`.
-
-    `limits_reached` names the limits that cut it short; the text says so too. `output` is the
-    object that the answer is, where one agent with an output schema gave it.
-    """
-
-    answer: str
-    thread_id: str
-    request_id: str
-    route: RouteDecision
-    sources: list[Source]
-    tool_calls: list[ToolCallRecord]
-    usage: Usage
-    model: str
-    prompts: list[str] = field(default_factory=list[str])
-    limits_reached: list[ReachedLimit] = field(default_factory=list[ReachedLimit])
-    output: Any = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of the contract; the scores stay in state and traces."""
-        body = asdict(self)
-        body["route"] = {key: self.route[key] for key in ("agents", "method", "reason")}
-        return body
-
-
-@dataclass(frozen=True, slots=True)
-class ChatEvent:
-    """Something that happened during a turn.
-
-    Attributes:
-        type: `route` (data: RouteDecision), `sources` (list of Source), `token` (str),
-            `tool_call` and `tool_result` (ToolCallRecord), `part` (AgentPart, when one of
-            several agents is done), `limit` (ReachedLimit, when one ends somebody's work),
-            `usage` (Usage), `done` (Answer).
-        data: As listed for the type.
-    """
-
-    type: Literal["route", "sources", "token", "tool_call", "tool_result", "part", "limit", "usage", "done"]
-    data: Any
-
-
-@dataclass(slots=True)
-class _Turn:
-    """What has been gathered so far."""
-
-    route: RouteDecision = field(
-        default_factory=lambda: RouteDecision(agents=[], method="direct", scores={}, reason="")
-    )
-    sources: list[Source] = field(default_factory=list[Source])
-    tool_calls: dict[str, ToolCallRecord] = field(default_factory=dict[str, ToolCallRecord])
-    answers: list[str] = field(default_factory=list[str])
-    models: list[str] = field(default_factory=list[str])
-    prompts: list[str] = field(default_factory=list[str])
-    several: Several | None = None
-    limits: list[ReachedLimit] = field(default_factory=list[ReachedLimit])
-    spoke: bool = False
-    output: Any = None
+__all__ = ["Answer", "ChatEvent", "ChatService", "Decision", "Pause", "ToolCallRecord", "WaitingCall"]
 
 
 class ChatService:
@@ -97,22 +34,22 @@ class ChatService:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+        self._keeps = bool(cast("Any", graph.checkpointer))
 
     async def ask(
         self, message: str, *, thread_id: str | None = None, context: RunContext | None = None
     ) -> Answer:
         """Return the answer to `message`; arguments and errors as for `stream`."""
-        async for event in self.stream(message, thread_id=thread_id, context=context):
-            if event.type == "done":
-                return cast("Answer", event.data)
-        raise AssertionError("a turn ends with `done`")
+        return await _last(self.stream(message, thread_id=thread_id, context=context))
 
     async def stream(
         self, message: str, *, thread_id: str | None = None, context: RunContext | None = None
     ) -> AsyncGenerator[ChatEvent]:
         """Run one turn and yield what happens, `done` last.
 
-        Closing the generator cancels the turn; the thread keeps the message and can go on.
+        Turns of one thread run one after another. Closing the generator cancels the turn; the
+        thread keeps the message and can go on. A turn that has to wait for a person ends as
+        well: its answer has `interrupts`, and `resume` goes on with it.
 
         Args:
             message: What the user says.
@@ -120,12 +57,112 @@ class ChatService:
             context: Who asks; None for the anonymous default.
 
         Raises:
+            ThreadPausedError: The thread waits for a person; the message is not taken.
             ProviderError: The model failed; where several agents were asked, those of all.
             AgentTimeoutError: The agent took too long; likewise.
             DatabaseError: The store or the checkpointer failed.
         """
-        context = context or RunContext()
+        known = thread_id is not None and self._keeps
         thread_id = thread_id or uuid4().hex
+        async with alone(self._graph, thread_id) if known else nullcontext():
+            if known and (pauses := await self.pending(thread_id)):
+                raise ThreadPausedError(thread_id, [pause.id for pause in pauses])
+            given = {"messages": [("user", message)]}
+            async with aclosing(self._run(given, thread_id, context or RunContext(), Turn())) as events:
+                async for event in events:
+                    yield event
+
+    async def pending(self, thread_id: str) -> list[Pause]:
+        """Return what waits for a person in a thread; nothing for a thread that does not exist.
+
+        Raises:
+            ConfigurationError: The graph keeps no conversations.
+        """
+        return waiting(await self._snapshot(thread_id))
+
+    async def thread(self, thread_id: str) -> Thread:
+        """Return what was said in a thread and what waits in it. Raises as `pending`."""
+        snapshot = await self._snapshot(thread_id)
+        said = cast("list[BaseMessage]", snapshot.values.get("messages") or [])
+        messages = [Message(message.type, message.name or "", message.text) for message in said]
+        return Thread(thread_id, messages, waiting(snapshot))
+
+    async def _stopped(self, thread_id: str, turn: Turn) -> list[Pause]:
+        """What the turn that just ended waits for, in order."""
+        if not turn.pauses or not self._keeps:
+            return list(turn.pauses.values())
+        return await self.pending(thread_id)
+
+    async def resume(
+        self, thread_id: str, decisions: Answers, *, context: RunContext | None = None
+    ) -> AsyncGenerator[ChatEvent]:
+        """Go on with a paused turn, in this process or another one, and yield what happens.
+
+        The events are those of `stream`, and complete: the route comes first, and the tokens make
+        up the whole answer, what other agents said before the pause included. What is not decided
+        on goes on waiting: `done` lists it again. Where two answer the same interrupt at the same
+        time, one is first; the other waits and then gets `UnknownInterruptError`.
+
+        A tool runs once for each approval, unless it fails or the process ends while it runs. Then
+        nobody knows what it did: after a crash its call waits again; after an error the turn has
+        failed, a new message may follow, and `resume` without decisions tries that call again.
+
+        Args:
+            thread_id: The conversation.
+            decisions: By interrupt id: a `Decision`, or what `Decision.parse` reads; for a
+                question of a tool's own, whatever it asks for. None at all: a turn that failed
+                after its pauses were answered goes on from there, without asking again.
+            context: For whom the rest is run: who asked, as a rule, not who decides.
+
+        Raises:
+            UnknownInterruptError: An interrupt does not wait there, or no longer.
+            DecisionError: A decision is not allowed, or its arguments do not fit. Nothing is
+                lost then, and everything waits as before.
+            ConfigurationError: The graph keeps no conversations.
+            AgentKitError: As for `stream`.
+        """
+        async with alone(self._graph, thread_id):
+            snapshot = await self._snapshot(thread_id)
+            pauses = waiting(snapshot)
+            broke_off = bool(snapshot.next) and not pauses and not decisions
+            answers = {} if broke_off else resuming(thread_id, pauses, decisions, tools_of(self._graph))
+            turn = Turn()
+            route = cast("RouteDecision", snapshot.values.get("route") or turn.route)
+            for event in turn.resumed(
+                route, _found(snapshot, route), decided(pauses, answers), combined=self._graph.combines
+            ):
+                yield event
+            command: Command[Any] | None = Command(resume=answers) if answers else None
+            try:
+                async with aclosing(self._run(command, thread_id, context or RunContext(), turn)) as events:
+                    async for event in events:
+                        yield event
+            except ValidationError as error:
+                if not is_invalid_resume(error):
+                    raise
+                ids = [pause.id for pause in pauses]
+                faults = "; ".join(fault["msg"] for fault in error.errors())
+                raise DecisionError(
+                    f"A decision does not fit: {faults}.", thread_id=thread_id, pending=ids
+                ) from error
+
+    async def decide(
+        self, thread_id: str, decisions: Answers, *, context: RunContext | None = None
+    ) -> Answer:
+        """Return the answer of a paused turn; arguments and errors as for `resume`."""
+        return await _last(self.resume(thread_id, decisions, context=context))
+
+    async def _snapshot(self, thread_id: str) -> StateSnapshot:
+        if not self._keeps:
+            raise ConfigurationError(
+                f"{self._graph.name} keeps no conversations, so nothing can wait in one.",
+                hint="Give it a checkpointer: runtime.checkpointer in a blueprint.",
+            )
+        return await self._graph.aget_state({"configurable": {"thread_id": thread_id}}, subgraphs=True)
+
+    async def _run(
+        self, given: Any, thread_id: str, context: RunContext, turn: Turn
+    ) -> AsyncGenerator[ChatEvent]:
         counter = UsageCounter()
         config: RunnableConfig = {
             "configurable": {"thread_id": thread_id},
@@ -133,16 +170,11 @@ class ChatService:
             "metadata": {"request_id": context.request_id},
             "run_name": self._graph.name,
         }
-        turn = _Turn()
         parts = self._graph.astream(
-            {"messages": [("user", message)]},
-            config,
-            context=context,
-            stream_mode=["messages", "custom", "updates"],
-            subgraphs=True,
+            given, config, context=context, stream_mode=["messages", "custom", "updates"], subgraphs=True
         )
         async for namespace, mode, part in parts:
-            for event in _events(turn, cast("tuple[str, ...]", namespace), cast("str", mode), part):
+            for event in turn.events(cast("tuple[str, ...]", namespace), cast("str", mode), part):
                 yield event
         usage = counter.usage
         yield ChatEvent("usage", usage)
@@ -158,103 +190,24 @@ class ChatService:
             prompts=list(dict.fromkeys(turn.prompts)),
             limits_reached=turn.limits,
             output=turn.output,
+            interrupts=await self._stopped(thread_id, turn),
         )
         yield ChatEvent("done", answer)
 
 
-def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> list[ChatEvent]:
-    """Note one part of the graph's stream, and say it in our words."""
-    if mode == "messages":
-        return _spoken(turn, namespace, cast("BaseMessage", part[0]))
-    if mode == "custom":
-        return _announced(turn, cast("dict[str, Any]", part))
-    events: list[ChatEvent] = []
-    for update in cast("dict[str, Any]", part).values():
-        if not isinstance(update, dict):  # nothing, or an interrupt
-            continue
-        events += _updated(turn, namespace, cast("dict[str, Any]", update))
-    return events
+async def _last(events: AsyncGenerator[ChatEvent]) -> Answer:
+    async with aclosing(events):
+        async for event in events:
+            if event.type == "done":
+                return cast("Answer", event.data)
+    raise AssertionError("a turn ends with `done`")
 
 
-def _updated(turn: _Turn, namespace: tuple[str, ...], changed: dict[str, Any]) -> list[ChatEvent]:
-    """What one node's update of the state tells."""
-    events: list[ChatEvent] = []
-    messages = cast("list[BaseMessage]", changed.get("messages") or [])
-    if messages and isinstance(messages[0], RemoveMessage):  # the history, written anew
+def _found(snapshot: StateSnapshot, route: RouteDecision) -> list[Source]:
+    """What the only agent of a paused turn had found; several bring theirs when they are done."""
+    if len(route["agents"]) != 1:
         return []
-    for message in messages:
-        if namespace:
-            events += _tool_events(turn, message)
-        elif isinstance(message, AIMessage) and not message.tool_calls:
-            turn.answers.append(message.text)
-            turn.models.append(str(message.response_metadata.get("model_name", "")))
-            turn.prompts += prompts_of(message)
-    if not namespace and "output" in changed:
-        turn.output = changed["output"]
-    if turn.several and not namespace:
-        events += _part_events(turn, turn.several, changed)
-    return events
-
-
-def _spoken(turn: _Turn, namespace: tuple[str, ...], message: BaseMessage) -> list[ChatEvent]:
-    """The words of a model, if a user may hear them now."""
-    if not isinstance(message, (AIMessage, AIMessageChunk)) or not message.text:
-        return []
-    if REACHED in message.response_metadata:  # told when it was reached, without what was heard already
-        return []
-    said = turn.several.token(_node(namespace), message.text) if turn.several else message.text
-    turn.spoke = turn.spoke or bool(said)
-    return [ChatEvent("token", said)] if said else []
-
-
-def _announced(turn: _Turn, part: dict[str, Any]) -> list[ChatEvent]:
-    if part.get("type") == "route":
-        turn.route = part["route"]
-        if len(turn.route["agents"]) > 1:
-            turn.several = Several(turn.route["agents"], combined=part["combined"])
-        return [ChatEvent("route", turn.route)]
-    if part.get("type") == "sources" and turn.several is None:  # of several, their numbers come later
-        turn.sources += part["sources"]
-        return [ChatEvent("sources", part["sources"])]
-    if part.get("type") == "limit":
-        turn.limits.append(part["limit"])
-        events = [ChatEvent("limit", part["limit"])]
-        if turn.several is None and part["said"]:  # of several, the part says it
-            text = sentence(part["limit"])
-            events.append(ChatEvent("token", f"\n\n{text}" if turn.spoke else text))
-        return events
+    for task in snapshot.tasks:
+        if task.name in route["agents"] and isinstance(task.state, StateSnapshot):
+            return list(task.state.values.get("sources") or [])
     return []
-
-
-def _part_events(turn: _Turn, several: Several, update: dict[str, Any]) -> list[ChatEvent]:
-    """What there is to say of several agents: some are done, or all are and their answer is made."""
-    events: list[ChatEvent] = []
-    if isinstance(update.get("parts"), list):
-        done = cast("list[AgentPart]", update["parts"])
-        events += [ChatEvent("part", part) for part in done]
-        for sources, words in several.finished(done):
-            events += [ChatEvent("sources", sources)] if sources else []
-            events += [ChatEvent("token", words)] if words else []
-        turn.sources = several.sources
-        turn.models = several.models
-    elif turn.answers and (rest := several.rest(turn.answers[-1])):
-        events.append(ChatEvent("token", rest))
-    return events
-
-
-def _node(namespace: tuple[str, ...]) -> str:
-    return namespace[0].partition(":")[0] if namespace else ""
-
-
-def _tool_events(turn: _Turn, message: BaseMessage) -> list[ChatEvent]:
-    if isinstance(message, ToolMessage):
-        call = turn.tool_calls.get(message.tool_call_id)
-        name = call.name if call else message.name or ""
-        record = ToolCallRecord(message.tool_call_id, name, call.args if call else {}, message.text)
-        turn.tool_calls[record.id] = record
-        return [ChatEvent("tool_result", record)]
-    said = message.tool_calls if isinstance(message, AIMessage) else []
-    calls = [call for call in said if call["id"] not in turn.tool_calls]
-    records = [ToolCallRecord(call["id"] or "", call["name"], call["args"]) for call in calls]
-    turn.tool_calls.update({record.id: record for record in records})
-    return [ChatEvent("tool_call", record) for record in records]
