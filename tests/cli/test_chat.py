@@ -8,7 +8,18 @@ import pytest
 
 from .conftest import Project, command
 
-KEYS = {"answer", "thread_id", "request_id", "route", "sources", "tool_calls", "usage", "model"}
+KEYS = {
+    "limits_reached",
+    "output",
+    "answer",
+    "thread_id",
+    "request_id",
+    "route",
+    "sources",
+    "tool_calls",
+    "usage",
+    "model",
+}
 PYTHON = "How do I write a generator in Python?"
 
 

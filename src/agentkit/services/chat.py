@@ -1,6 +1,6 @@
 """One turn of a conversation: run the graph, tell what happens, return the answer."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 from uuid import uuid4
@@ -176,19 +176,27 @@ def _updated(turn: _Turn, namespace: tuple[str, ...], changed: dict[str, Any]) -
     """What one node's update of the state tells."""
     events: list[ChatEvent] = []
     messages = cast("list[BaseMessage]", changed.get("messages") or [])
-    if messages and isinstance(messages[0], RemoveMessage):  # the history, written anew
-        return []
-    for message in messages:
+    for message in _since_the_question(messages):
         if namespace:
             events += _tool_events(turn, message)
         elif isinstance(message, AIMessage) and not message.tool_calls:
             turn.answers.append(message.text)
             turn.models.append(str(message.response_metadata.get("model_name", "")))
+    if not namespace and "limits_reached" in changed:
+        turn.limits = list(getattr(changed["limits_reached"], "value", changed["limits_reached"]))
     if not namespace and "output" in changed:
         turn.output = changed["output"]
     if turn.several and not namespace:
         events += _part_events(turn, turn.several, changed)
     return events
+
+
+def _since_the_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """What is of this turn, where a middleware has written the whole history anew."""
+    if not messages or not isinstance(messages[0], RemoveMessage):
+        return messages
+    last = max((index for index, message in enumerate(messages) if message.type == "human"), default=0)
+    return messages[last + 1 :]
 
 
 def _spoken(turn: _Turn, namespace: tuple[str, ...], message: BaseMessage) -> list[ChatEvent]:
@@ -212,7 +220,6 @@ def _announced(turn: _Turn, part: dict[str, Any]) -> list[ChatEvent]:
         turn.sources += part["sources"]
         return [ChatEvent("sources", part["sources"])]
     if part.get("type") == "limit":
-        turn.limits.append(part["limit"])
         events = [ChatEvent("limit", part["limit"])]
         if turn.several is None and part["said"]:  # of several, the part says it
             text = sentence(part["limit"])
@@ -244,6 +251,8 @@ def _node(namespace: tuple[str, ...]) -> str:
 def _tool_events(turn: _Turn, message: BaseMessage) -> list[ChatEvent]:
     if isinstance(message, ToolMessage):
         call = turn.tool_calls.get(message.tool_call_id)
+        if call and call.result is not None:  # told already; a middleware has changed it since
+            return []
         name = call.name if call else message.name or ""
         record = ToolCallRecord(message.tool_call_id, name, call.args if call else {}, message.text)
         turn.tool_calls[record.id] = record
