@@ -10,7 +10,6 @@ from agentkit.blueprints.fields import Section, Text
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem
 from agentkit.extras import installed
-from agentkit.llm.structured import inlined
 from agentkit.prompts.yaml_source import KeyPath
 
 _LARGEST = 1 << 20
@@ -73,6 +72,8 @@ def _read(schema: str, tree: SourceTree, path: KeyPath) -> object:
 def _checked(schema: object) -> dict[str, Any]:
     if not isinstance(schema, dict) or cast("dict[str, Any]", schema).get("type") != "object":
         raise ValueError("An output schema describes an object: its type must be 'object'.")
+    from agentkit.llm.structured import inlined
+
     try:
         flat = inlined(cast("dict[str, Any]", schema))
     except (KeyError, ValueError, RecursionError) as error:

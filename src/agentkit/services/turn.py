@@ -164,15 +164,15 @@ class Turn:
     def _updated(self, namespace: tuple[str, ...], update: dict[str, Any]) -> list[ChatEvent]:
         events: list[ChatEvent] = []
         messages = cast("list[BaseMessage]", update.get("messages") or [])
-        if messages and isinstance(messages[0], RemoveMessage):  # the history, written anew
-            return []
-        for message in messages:
+        for message in _since_the_question(messages):
             if namespace:
                 events += self._tool_events(message)
             elif isinstance(message, AIMessage) and not message.tool_calls:
                 self.answers.append(message.text)
                 self.models.append(str(message.response_metadata.get("model_name", "")))
                 self.prompts += prompts_of(message)
+        if not namespace and "limits_reached" in update:
+            self.limits = list(getattr(update["limits_reached"], "value", update["limits_reached"]))
         if not namespace and "output" in update:
             self.output = update["output"]
         if self.several and not namespace:
@@ -193,7 +193,6 @@ class Turn:
         return []
 
     def _limited(self, limit: ReachedLimit, *, said: bool) -> list[ChatEvent]:
-        self.limits.append(limit)
         events = [ChatEvent("limit", limit)]
         if self.several is None and said:  # of several, the part says it
             events.append(ChatEvent("token", f"\n\n{sentence(limit)}" if self._spoke else sentence(limit)))
@@ -217,6 +216,8 @@ class Turn:
     def _tool_events(self, message: BaseMessage) -> list[ChatEvent]:
         if isinstance(message, ToolMessage):
             call = self.tool_calls.get(message.tool_call_id)
+            if call and call.result is not None:  # told already; a middleware has changed it since
+                return []
             name = call.name if call else message.name or ""
             record = ToolCallRecord(message.tool_call_id, name, call.args if call else {}, message.text)
             self.tool_calls[record.id] = record
@@ -226,6 +227,14 @@ class Turn:
         records = [ToolCallRecord(call["id"] or "", call["name"], call["args"]) for call in calls]
         self.tool_calls.update({record.id: record for record in records})
         return [ChatEvent("tool_call", record) for record in records]
+
+
+def _since_the_question(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """What is of this turn, where a middleware has written the whole history anew."""
+    if not messages or not isinstance(messages[0], RemoveMessage):
+        return messages
+    last = max((index for index, message in enumerate(messages) if message.type == "human"), default=0)
+    return messages[last + 1 :]
 
 
 def _node(namespace: tuple[str, ...]) -> str:
