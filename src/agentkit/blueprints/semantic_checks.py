@@ -31,10 +31,10 @@ def unused_or_unreached(tree: SourceTree, value: dict[str, Any]) -> list[Problem
 
 def _models(value: dict[str, Any]) -> Iterable[_Warning]:
     models = _mapping(value.get("models"))
-    named = set(_named({key: part for key, part in value.items() if key not in ("models", "tests")}))
+    named = {name for key, part in value.items() if key not in ("models", "tests") for name in _named(part)}
     agents = [_mapping(agent) for agent in _list(value.get("agents"))]
     by_default = not all("model" in part for part in [*agents, _mapping(value.get("supervisor"))])
-    asked = named | ({"main"} if by_default else set())
+    asked: set[str] = named | {"main"} if by_default else named
     backups = {name for model in asked for name in _fallbacks(models, model)}
     for name in models:
         if name not in asked | backups:

@@ -5,7 +5,7 @@ of a few things, told apart by that text and the line it stands in.
 """
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import yaml
 
@@ -54,7 +54,8 @@ _MEANINGS = tuple(
 """Parts of what the parser says, and what to say instead; the first that fits."""
 
 
-class SyntaxFault(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SyntaxFault:
     """What is wrong, and where: 0-based line and column, and the character's offset."""
 
     message: str
