@@ -533,3 +533,34 @@ class TestTeams:
         answer = await service.ask("?", thread_id="t")
         assert [pause.agent for pause in answer.interrupts] == ["z", "a"]
         assert await service.pending("t") == answer.interrupts
+
+    async def test_a_team_inside_a_team_waits_call_by_call(self) -> None:
+        pods = Pods()
+        inner = team(
+            pods.agent(restart("a"), "A.", name="a"), pods.agent(restart("b"), "B.", name="b"), name="sub"
+        )._graph
+        inner.checkpointer = None
+        service = team(inner, pods.agent(restart("c"), "C.", name="c"))
+        first, second, third = (await service.ask("?", thread_id="t")).interrupts
+        assert [pause.agent for pause in (first, second, third)] == ["sub", "sub", "c"]
+        with pytest.raises(DecisionError, match="Did you mean 'pod'"):
+            await service.decide("t", {first.id: {"type": "edit", "args": {"prod": "a"}}})
+        assert (await service.decide("t", {second.id: "approve"})).interrupts == [first, third]
+        assert (await service.decide("t", {first.id: "approve"})).interrupts == [third]
+        answer = await service.decide("t", {third.id: "reject"})
+        assert answer.answer == "**sub**\n\n**a**\n\nA.\n\n**b**\n\nB.\n\n**c**\n\nC."
+        assert pods.restarted == ["b", "a"]
+
+
+async def test_a_thread_shows_what_was_said_and_what_waits() -> None:
+    pods = Pods()
+    service = team(pods.agent("Hello.", restart()))
+    await service.ask("hello", thread_id="t")
+    (pause,) = (await service.ask("restart", thread_id="t")).interrupts
+    thread = await service.thread("t")
+    assert [(said.role, said.name, said.text) for said in thread.messages] == [
+        ("human", "", "hello"),
+        ("ai", "ops", "Hello."),
+        ("human", "", "restart"),
+    ]
+    assert thread.interrupts == [pause]

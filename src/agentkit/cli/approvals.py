@@ -40,7 +40,7 @@ def on_terminal() -> bool:
 
 
 def asked(pauses: "Sequence[Pause]") -> dict[str, Any]:
-    """Ask about each pause; what is left for later is not in the result."""
+    """Ask about each pause; what is left for later is not in the result. After Ctrl-C nothing is."""
     decisions: dict[str, Any] = {}
     try:
         for pause in pauses:
@@ -49,6 +49,7 @@ def asked(pauses: "Sequence[Pause]") -> dict[str, Any]:
                 decisions[pause.id] = answers if pause.calls else answers[0]
     except (EOFError, KeyboardInterrupt):
         out.print()
+        return {}
     return decisions
 
 
