@@ -65,7 +65,7 @@ class LLMRouting:
         self._prompt = prompt
         self._parallel = parallel
         self._candidates = candidates
-        self._again = again or packaged("routing_again", "names")
+        self._again = again or _packaged_remark
         self._asked: dict[tuple[tuple[str, ...], bool], Any] = {}
         self._refused = False
 
@@ -87,7 +87,7 @@ class LLMRouting:
             return None
         names = self._offered([agent.name for agent in agents], scores or {})
         offered = [agent for agent in agents if agent.name in names]
-        ask = _Ask(self._prompt(listing(offered)), self._again(", ".join(names)), messages[-RECENT:])
+        ask = _Ask(self._prompt(listing(offered)), lambda: self._again(", ".join(names)), messages[-RECENT:])
         why, attempts = "its provider refuses a response format", 2
         if not self._refused:
             try:
@@ -176,14 +176,20 @@ class LLMRouting:
 class _Ask:
     """What a model is asked: the instruction and the end of the conversation."""
 
-    def __init__(self, instruction: str, remark: str, recent: Sequence[AnyMessage]) -> None:
+    def __init__(self, instruction: str, remark: Callable[[], str], recent: Sequence[AnyMessage]) -> None:
         self._instruction = instruction
         self._remark = remark
         self._recent = recent
 
     def messages(self, *, again: bool) -> list[AnyMessage]:
-        text = f"{self._instruction.rstrip()}\n{self._remark.rstrip()}" if again else self._instruction
+        text = self._instruction
+        if again:
+            text = f"{text.rstrip()}\n{self._remark().rstrip()}"
         return [SystemMessage(text), *self._recent]
+
+
+def _packaged_remark(names: str) -> str:
+    return packaged("routing_again", "names")(names)  # looked up when it is needed, which is seldom
 
 
 def _called(reply: AIMessage) -> list[object]:
