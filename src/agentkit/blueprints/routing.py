@@ -91,6 +91,13 @@ class RoutingSpec(Section):
             raise ValueError("strategy lists one strategy twice.")
         return self
 
+    @model_validator(mode="after")
+    def _candidates_need_scores(self) -> "RoutingSpec":
+        before_llm = self.strategy[: self.strategy.index("llm")] if "llm" in self.strategy else ()
+        if self.llm.candidates is not None and "semantic" not in before_llm:
+            raise ValueError("llm.candidates needs the strategies semantic and, after it, llm.")
+        return self
+
     @property
     def llm_prompt(self) -> PromptRef:
         """The prompt of the llm strategy: as written, else the one for so many agents."""

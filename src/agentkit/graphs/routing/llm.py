@@ -68,7 +68,7 @@ class LLMRouting:
         self._prompt = prompt
         self._parallel = parallel
         self._candidates = candidates
-        self._again = again or packaged("routing_again", "names")
+        self._again = again or _packaged_remark
         self._asked: dict[tuple[tuple[str, ...], bool], Any] = {}
         self._refused = False
 
@@ -189,6 +189,10 @@ class _Ask:
         texts = [self._instruction, self._remark()] if again else [self._instruction]
         system = "\n".join(text.rstrip() for text in texts) if again else self._instruction
         return [SystemMessage(system), *self._recent], noting(_UNSEEN, labels(*texts))
+
+
+def _packaged_remark(names: str) -> str:
+    return packaged("routing_again", "names")(names)  # looked up when it is needed, which is seldom
 
 
 def _called(reply: AIMessage) -> list[object]:
