@@ -94,7 +94,7 @@ def test_durability(check, one, written, durability):
 
 def test_a_durability_there_is_not(faults, one):
     one.write_text(f"{ONE}      - {{use: 'shop:refund'}}\nruntime: {{durability: synch}}\n")
-    assert "should be 'sync', 'async' or 'exit'." in faults(one)[0]
+    assert "should be 'sync', 'async' or 'exit', not 'synch'" in faults(one)[0]
 
 
 def test_an_approval_belongs_to_the_entry_whatever_it_yields():

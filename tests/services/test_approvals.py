@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain.agents.middleware import HumanInTheLoopMiddleware, ToolRetryMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.types import Command, interrupt
@@ -564,3 +564,12 @@ async def test_a_thread_shows_what_was_said_and_what_waits() -> None:
         ("human", "", "restart"),
     ]
     assert thread.interrupts == [pause]
+
+
+async def test_what_else_wraps_a_tool_starts_after_the_pause_and_does_not_swallow_it() -> None:
+    pods = Pods()
+    retry = ToolRetryMiddleware(max_retries=2, initial_delay=0.0, jitter=False)
+    service = team(pods.agent(restart(), "It runs.", middleware=[retry], tool_limits={"restart": 1}))
+    (pause,) = (await service.ask("?", thread_id="t")).interrupts
+    assert (await service.decide("t", {pause.id: "approve"})).answer == "It runs."
+    assert pods.restarted == ["web"]
