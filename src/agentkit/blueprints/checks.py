@@ -14,6 +14,7 @@ from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, Supervis
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
 from agentkit.blueprints.sources import SourceTree
+from agentkit.blueprints.teams import is_team
 from agentkit.errors import Problem, PromptError, UnknownNameError
 from agentkit.prompts import Prompt, PromptManager
 from agentkit.prompts.yaml_models import unknown_choice
@@ -80,7 +81,8 @@ class Checker:
         check_rules(self._tree, self._value, self.problems)
         self._names_differ(count)
         for index in range(count):
-            self._agent(("agents", index))
+            if not is_team(self._at(("agents", index))):
+                self._agent(("agents", index))
         self._examples_differ(count)
         self._knowledge(count)
         self._tests(count)

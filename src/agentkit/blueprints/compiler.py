@@ -13,6 +13,8 @@ from agentkit.blueprints.agents import AgentSpec, SpendingSpec, ToolSpec
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
+from agentkit.blueprints.team_graphs import as_agent, within
+from agentkit.blueprints.teams import TeamSpec
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
@@ -54,6 +56,8 @@ class Parts:
         home: Event loop that store and checkpointer belong to; None when there are none.
         scripts: What is said instead of models, by agent, `supervisor` (choosing and answering)
             or name of the model; whoever has none may not be called. None: the real models.
+        path: Names of the teams the blueprint is in, each with a `/` behind it; whose scripts these
+            are begins with it.
     """
 
     gateway: LLMGateway
@@ -63,16 +67,18 @@ class Parts:
     events: EventBus
     home: asyncio.AbstractEventLoop | None
     scripts: Mapping[str, Script] | None = None
+    path: str = ""
 
 
 def needs_store(blueprint: LoadedBlueprint) -> bool:
-    """Whether any agent retrieves."""
-    return any(agent.knowledge_scope for agent in blueprint.spec.agents)
+    """Whether any agent retrieves, here or in a team."""
+    return any(agent.knowledge_scope for part in blueprint.everything() for agent in part.spec.agents)
 
 
 def needs_embeddings(blueprint: LoadedBlueprint, *, retrieve: bool = True) -> bool:
     """Whether routing, or retrieval if agents retrieve, embeds anything."""
-    return (retrieve and needs_store(blueprint)) or "semantic" in blueprint.spec.routing.strategy
+    routed = any("semantic" in part.spec.routing.strategy for part in blueprint.everything())
+    return (retrieve and needs_store(blueprint)) or routed
 
 
 def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
@@ -83,8 +89,8 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         UnknownNameError: A model's provider is unknown.
     """
     spec = blueprint.spec
-    agents = [_agent(agent, blueprint, parts) for agent in spec.agents]
-    cards = [AgentCard(agent.name, agent.description) for agent in spec.agents]
+    agents = [_member(member, blueprint, parts) for member in spec.members]
+    cards = [AgentCard(member.name, member.description) for member in spec.members]
     supervisor_prompt = blueprint.prompts[spec.supervisor.prompt]
     return build_supervisor(
         agents,
@@ -98,6 +104,13 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         limits=_limits(spec.limits),
         home=parts.home,
     )
+
+
+def _member(member: AgentSpec | TeamSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
+    if isinstance(member, AgentSpec):
+        return _agent(member, blueprint, parts)
+    team = compile_blueprint(blueprint.teams[member.name], within(parts, member.name))
+    return as_agent(member, team)
 
 
 def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
@@ -127,7 +140,9 @@ def _model(name: str, speaker: str, blueprint: LoadedBlueprint, parts: Parts) ->
     spec = blueprint.spec
     config = model_config(name, spec.models, allowed_modules=spec.security.allowed_modules)
     if parts.scripts is not None:
-        script = parts.scripts.get(speaker) or parts.scripts.get(name) or Script(name=speaker)
+        path = parts.path
+        script = parts.scripts.get(path + speaker) or parts.scripts.get(path + name)
+        script = script or Script(name=path + speaker)
         config = scripted_config(config, script)
     return parts.gateway.chat_model(config)
 

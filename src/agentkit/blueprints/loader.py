@@ -4,8 +4,8 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -15,8 +15,10 @@ from pydantic import ValidationError
 from agentkit.blueprints.checks import Checker
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.interpolation import SECRETS, Surroundings
+from agentkit.blueprints.nested import Above, Teams
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
+from agentkit.blueprints.teams import of_member
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
 from agentkit.prompts import Prompt, PromptManager
 from agentkit.prompts.yaml_models import describe
@@ -39,12 +41,15 @@ class LoadedBlueprint:
     Attributes:
         spec: The validated blueprint.
         digest: SHA-256 (hexadecimal) over its files, its resolved values and its prompts;
-            does not depend on where the files are, nor on the values of secrets.
+            does not depend on where the files are, nor on the values of secrets. Those of its
+            teams are in it.
         root: Folder that relative paths start from.
-        files: Every file it was read from, the main one first, those it extends last.
+        files: Every file it was read from: the main one first, then those it extends, those of
+            its teams last.
         prompts: The prompts it uses, in the version it uses: pinned when it was loaded.
-        sources: Its knowledge sources with absolute paths.
+        sources: Its own knowledge sources with absolute paths; its teams have theirs.
         warnings: Things that work but are probably not meant.
+        teams: The blueprints that are agents of this one, by the agent's name.
     """
 
     spec: Blueprint
@@ -54,6 +59,15 @@ class LoadedBlueprint:
     prompts: Mapping[PromptRef, Prompt]
     sources: tuple[Source, ...]
     warnings: tuple[Problem, ...]
+    teams: "Mapping[str, LoadedBlueprint]" = field(
+        default_factory=lambda: MappingProxyType(dict[str, LoadedBlueprint]())
+    )
+
+    def everything(self) -> "Iterator[LoadedBlueprint]":
+        """This blueprint, then all its teams and theirs."""
+        yield self
+        for team in self.teams.values():
+            yield from team.everything()
 
 
 def load(
@@ -65,6 +79,7 @@ def load(
     parameters: Mapping[str, object] = _NOTHING,
     env: Mapping[str, str] = _NOTHING,
     secrets: Path = SECRETS,
+    above: Above | None = None,
 ) -> LoadedBlueprint:
     """Read and check a blueprint. Imports no user code; needs no network and no database.
 
@@ -76,6 +91,7 @@ def load(
         parameters: Values for the blueprint's `parameters`.
         env: Environment that `${env:NAME}` and `${secret:NAME}` read.
         secrets: Folder with one file a secret, for those not in the environment.
+        above: The blueprints it is a team of; None: none.
 
     Raises:
         BlueprintError: The blueprint is faulty; `problems` has every fault with its place.
@@ -84,20 +100,36 @@ def load(
     problems = tree.faults
     spec: Blueprint | None = None
     checker: Checker | None = None
+    teams: Teams | None = None
+
+    def below(team: Path, given: Mapping[str, object], above: Above) -> LoadedBlueprint:
+        return load(
+            team,
+            prompts=prompts,
+            providers=providers,
+            tools=tools,
+            parameters=given,
+            env=env,
+            secrets=secrets,
+            above=above,
+        )
+
     if tree.readable:
         spec, faults, value = _validate(tree)
         checker = Checker(tree, value, prompts=prompts, providers=providers, tools=tools)
         checker.run()
-        problems += faults + checker.problems
-    if spec is None or checker is None or problems:
+        teams = Teams(tree, value, above, below)
+        problems += faults + checker.problems + teams.problems
+    if spec is None or checker is None or teams is None or problems:
         ordered = _in_order(problems, tree)
         count = f"{len(ordered)} problem{'s' if len(ordered) > 1 else ''}"
         raise BlueprintError(f"The blueprint {str(path)!r} has {count}.", ordered)
+    spec = teams.completed(spec)
     return LoadedBlueprint(
         spec=spec,
-        digest=_digest(tree, spec, checker.found_prompts),
+        digest=_digest(tree, spec, checker.found_prompts, teams.loaded),
         root=tree.root,
-        files=tree.files,
+        files=tuple(dict.fromkeys([*tree.files, *(f for t in teams.loaded.values() for f in t.files)])),
         prompts=MappingProxyType(checker.found_prompts),
         sources=tuple(
             Source(
@@ -105,7 +137,8 @@ def load(
             )
             for number, source in enumerate(spec.knowledge.sources)
         ),
-        warnings=(*_name_warning(tree, spec, path), *checker.warnings),
+        warnings=(*_name_warning(tree, spec, path), *checker.warnings, *teams.warnings),
+        teams=MappingProxyType(teams.loaded),
     )
 
 
@@ -159,13 +192,14 @@ def _validate(tree: SourceTree) -> tuple[Blueprint | None, list[Problem], dict[s
     value = copy.deepcopy(tree.value)
     problems: list[Problem] = []
     for fault in details:
-        document, path = tree.locate(fault["loc"])
-        problems.append(describe(fault, Blueprint, document, path))
+        place, inner, model = of_member(fault)
+        document, path = tree.locate(place)
+        problems.append(describe(inner, model or Blueprint, document, path))
         if fault["type"] in ("extra_forbidden", "invalid_key"):
             owner: Any = value
-            for key in fault["loc"][:-1]:
+            for key in place[:-1]:
                 owner = owner[key]
-            del owner[fault["loc"][-1]]
+            del owner[place[-1]]
     return None, problems, cast(dict[str, Any], value)
 
 
@@ -184,13 +218,19 @@ def _name_warning(tree: SourceTree, spec: Blueprint, path: Path) -> Sequence[Pro
     return (tree.problem(message, ("name",)),)
 
 
-def _digest(tree: SourceTree, spec: Blueprint, prompts: Mapping[PromptRef, Prompt]) -> str:
-    content = {
+def _digest(
+    tree: SourceTree,
+    spec: Blueprint,
+    prompts: Mapping[PromptRef, Prompt],
+    teams: Mapping[str, LoadedBlueprint],
+) -> str:
+    content: dict[str, object] = {
         "files": {
             Path(os.path.relpath(file, tree.root)).as_posix(): document.text
             for file, document in zip(tree.files, tree.documents, strict=True)
         },
         "spec": spec.model_dump(mode="json"),
         "prompts": sorted([prompt.ref, prompt.version, prompt.template] for prompt in prompts.values()),
+        **({"teams": {name: team.digest for name, team in teams.items()}} if teams else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

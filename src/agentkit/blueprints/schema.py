@@ -14,6 +14,7 @@ from agentkit.blueprints.fields import ModuleName, Scalar, Section, Slug
 from agentkit.blueprints.knowledge import KnowledgeSpec
 from agentkit.blueprints.models import ModelSpec
 from agentkit.blueprints.routing import RoutingSpec, SupervisorSpec
+from agentkit.blueprints.teams import Member, TeamSpec
 from agentkit.errors import UnknownNameError
 
 
@@ -64,8 +65,11 @@ class Blueprint(Section):
     knowledge: KnowledgeSpec = Field(default=KnowledgeSpec(), description="Retrieval.")
     routing: RoutingSpec = Field(default=RoutingSpec(), description="Choice of the agent.")
     supervisor: SupervisorSpec = Field(default=SupervisorSpec(), description="Answers when no agent fits.")
-    agents: tuple[AgentSpec, ...] = Field(
-        default=(), description="The agents; in the folder form they are the files agents/*.yaml."
+    members: tuple[Member, ...] = Field(
+        default=(),
+        alias="agents",
+        description="The agents, of which some may be teams; in the folder form they are the files "
+        "agents/*.yaml.",
     )
     limits: SpendingSpec = Field(
         default=SpendingSpec(), description="Bounds of one turn of the whole team, routing included."
@@ -76,8 +80,18 @@ class Blueprint(Section):
         default=(), description="What 'agentkit blueprint test' runs and checks."
     )
 
+    @property
+    def agents(self) -> tuple[AgentSpec, ...]:
+        """The members that are no teams: those with a model and a prompt of their own."""
+        return tuple(member for member in self.members if isinstance(member, AgentSpec))
+
+    @property
+    def teams(self) -> tuple[TeamSpec, ...]:
+        """The members that are other blueprints."""
+        return tuple(member for member in self.members if isinstance(member, TeamSpec))
+
     def agent(self, name: str) -> AgentSpec:
-        """Return the agent called `name`.
+        """Return the agent called `name`, if it is no team.
 
         Raises:
             UnknownNameError: The blueprint has no such agent.

@@ -21,6 +21,7 @@ class Outcome:
         method: Strategy that decided, or "" before any did.
         reason: Why, in one sentence.
         scores: Score of each agent, where the strategy computes one.
+        teams: Agents that teams asked, by the team's name.
         tool_calls: Tools called in order, with their arguments.
         sources: Documents found.
         answer: The text the user got.
@@ -32,6 +33,7 @@ class Outcome:
     method: str = ""
     reason: str = ""
     scores: dict[str, float] = field(default_factory=dict[str, float])
+    teams: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     tool_calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     sources: list[str] = field(default_factory=list[str])
     answer: str = ""
@@ -102,6 +104,10 @@ def _expected(case: CaseSpec, outcome: Outcome) -> Iterator[Mismatch]:
         yield Mismatch("route", _named(expect.route), _named(outcome.agents))
     if expect.via is not None and expect.via != outcome.method:
         yield Mismatch("via", expect.via, outcome.method or "no decision")
+    for team, agents in (expect.teams or {}).items():
+        if list(agents) != outcome.teams.get(team):
+            got = _named(outcome.teams[team]) if team in outcome.teams else "it was not asked"
+            yield Mismatch(f"teams.{team}", _named(agents), got)
     for text in expect.answer_contains or ():
         if text.casefold() not in outcome.answer.casefold():
             yield Mismatch("answer_contains", repr(text), _excerpt(outcome.answer))

@@ -90,12 +90,15 @@ class SupervisorState(TypedDict):
         sources: Passages found for the last user message, each with a number of its own.
         parts: What each agent contributed to the last answer, in the route's order; empty
             when fewer than two were asked.
+        teams: Decisions of the teams among the agents that were asked, by the team's name; of
+            a team in a team, by `outer/inner`.
     """
 
     messages: Annotated[list[AnyMessage], add_messages]
     route: NotRequired[RouteDecision]
     sources: NotRequired[Annotated[list[Source], operator.add]]
     parts: NotRequired[Annotated[list[AgentPart], operator.add]]
+    teams: NotRequired[Annotated[dict[str, RouteDecision], operator.or_]]
 
 
 class AgentInput(TypedDict):

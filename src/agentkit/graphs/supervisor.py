@@ -131,6 +131,8 @@ class _Supervisor:
         )
         runtime.stream_writer({"type": "route", "route": route, "combined": self.combine is not None})
         update: dict[str, Any] = {"route": route, "sources": Overwrite([]), "parts": Overwrite([])}
+        if state.get("teams"):
+            update["teams"] = Overwrite({})
         if agents := route["agents"]:
             sent = AgentInput(messages=messages, alone=len(agents) == 1)
             return Command(update=update, goto=[Send(agent, sent) for agent in agents])

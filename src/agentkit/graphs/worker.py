@@ -19,7 +19,7 @@ from agentkit.graphs.bridge import Graph
 from agentkit.graphs.joining import failure_text
 from agentkit.graphs.nodes import recent
 from agentkit.graphs.routing.base import AgentCard
-from agentkit.graphs.state import AgentInput, AgentPart, Source
+from agentkit.graphs.state import AgentInput, AgentPart, RouteDecision, Source
 
 logger = logging.getLogger(__name__)
 
@@ -34,36 +34,51 @@ def worker(agent: Graph, card: AgentCard) -> Worker:
 
     async def run(state: AgentInput) -> dict[str, Any] | Command[Any]:
         if not state["alone"]:
-            return Command(update={"parts": [await _part(agent, card, state)]}, goto=JOIN)
-        answer, sources = await _asked(agent, card, state)
-        return {"messages": [answer], "sources": sources}
+            part, below = await _part(agent, card, state)
+            return Command(update={"parts": [part], **below}, goto=JOIN)
+        result = await _asked(agent, card, state)
+        return {"messages": [result["messages"][-1]], "sources": _sources(result), **_below(card, result)}
 
     return run
 
 
-async def _asked(agent: Graph, card: AgentCard, state: AgentInput) -> tuple[AIMessage, list[Source]]:
+async def _asked(agent: Graph, card: AgentCard, state: AgentInput) -> dict[str, Any]:
+    """The state in which the agent ended."""
     messages = recent(state["messages"], card.history_tokens)
     limit = asyncio.timeout(card.timeout)
     try:
         async with limit:
-            result = cast("dict[str, Any]", await agent.ainvoke(cast("Any", {"messages": messages})))
+            return cast("dict[str, Any]", await agent.ainvoke(cast("Any", {"messages": messages})))
     except TimeoutError as error:
         if card.timeout is None or not limit.expired():  # somebody else's
             raise
         raise AgentTimeoutError(card.name, card.timeout) from error
-    return cast("AIMessage", result["messages"][-1]), result.get("sources") or []
 
 
-async def _part(agent: Graph, card: AgentCard, state: AgentInput) -> AgentPart:
+def _sources(result: dict[str, Any]) -> list[Source]:
+    return result.get("sources") or []
+
+
+def _below(card: AgentCard, result: dict[str, Any]) -> dict[str, Any]:
+    """What the supervisor's state keeps of an agent that is a team: who in it was asked."""
+    route = cast("RouteDecision | None", result.get("route"))
+    if route is None:
+        return {}
+    inner = cast("dict[str, RouteDecision]", result.get("teams") or {})
+    return {"teams": {card.name: route, **{f"{card.name}/{team}": inner[team] for team in inner}}}
+
+
+async def _part(agent: Graph, card: AgentCard, state: AgentInput) -> tuple[AgentPart, dict[str, Any]]:
+    """One of several answers, and what else the supervisor's state keeps of it."""
     try:
-        answer, sources = await _asked(agent, card, state)
+        result = await _asked(agent, card, state)
     except (GraphBubbleUp, ScriptError):  # a pause; a test's own mistake
         raise
     except Exception as error:
         logger.warning("the agent %s failed beside others", card.name, exc_info=True)
         failures.note(card.name, error)
         name = type(error).__name__
-        return AgentPart(
+        part = AgentPart(
             agent=card.name,
             status="timeout" if isinstance(error, AgentTimeoutError) else "failed",
             text=failure_text(card.name, name),
@@ -71,11 +86,14 @@ async def _part(agent: Graph, card: AgentCard, state: AgentInput) -> AgentPart:
             model="",
             sources=[],
         )
-    return AgentPart(
+        return part, {}
+    answer = cast("AIMessage", result["messages"][-1])
+    part = AgentPart(
         agent=card.name,
         status="answered",
         text=answer.text,
         error="",
         model=str(answer.response_metadata.get("model_name", "")),
-        sources=sources,
+        sources=_sources(result),
     )
+    return part, _below(card, result)

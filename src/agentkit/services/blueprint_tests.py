@@ -15,6 +15,7 @@ from agentkit.graphs.bridge import Graph
 from agentkit.graphs.state import RouteDecision, Source
 from agentkit.llm.providers.scripted import Script
 from agentkit.services.chat import Answer, ChatService, ToolCallRecord
+from agentkit.services.nested import TeamRoute
 
 Compile = Callable[[Mapping[str, Script] | None, bool], Awaitable[Graph]]
 """Makes the graph of one test: with scripts instead of models, or None; with retrieval, or not."""
@@ -81,6 +82,9 @@ def _note(outcome: Outcome, kind: str, data: object) -> None:
         route = cast("RouteDecision", data)
         outcome.agents, outcome.method = list(route["agents"]), route["method"]
         outcome.reason, outcome.scores = route["reason"], dict(route["scores"])
+    elif kind == "team_route":
+        asked = cast("TeamRoute", data)
+        outcome.teams[asked.team] = list(asked.route["agents"])
     elif kind == "sources":
         outcome.sources += [source["uri"] for source in cast("list[Source]", data)]
     elif kind == "tool_call":

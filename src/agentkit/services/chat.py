@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from agentkit.context import RunContext
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.state import AgentPart, RouteDecision, Source
+from agentkit.services.nested import Namespace, Nested
 from agentkit.services.several import Several
 from agentkit.services.usage import Usage, UsageCounter
 
@@ -25,6 +26,9 @@ class ToolCallRecord:
     result: str | None = None
 
 
+_SOMETIMES = frozenset({"teams"})
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The outcome of a turn: the body of the chat route, and of `agentkit chat --json`."""
@@ -37,12 +41,17 @@ class Answer:
     tool_calls: list[ToolCallRecord]
     usage: Usage
     model: str
+    teams: dict[str, RouteDecision] = field(default_factory=dict[str, RouteDecision])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of the contract; the scores stay in state and traces."""
+        """Return the JSON object of the contract; the scores stay in state and traces.
+
+        What only some blueprints have is in it only if there is any.
+        """
         body = asdict(self)
-        body["route"] = {key: self.route[key] for key in ("agents", "method", "reason")}
-        return body
+        body["route"] = _said(self.route)
+        body["teams"] = {team: _said(route) for team, route in self.teams.items()}
+        return {key: item for key, item in body.items() if item or key not in _SOMETIMES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +61,14 @@ class ChatEvent:
     Attributes:
         type: `route` (data: RouteDecision), `sources` (list of Source), `token` (str),
             `tool_call` and `tool_result` (ToolCallRecord), `part` (AgentPart, when one of
-            several agents is done), `usage` (Usage), `done` (Answer).
+            several agents is done), `team_route` (TeamRoute, when an agent is a team and its
+            supervisor has decided), `usage` (Usage), `done` (Answer).
         data: As listed for the type.
     """
 
-    type: Literal["route", "sources", "token", "tool_call", "tool_result", "part", "usage", "done"]
+    type: Literal[
+        "route", "sources", "token", "tool_call", "tool_result", "part", "team_route", "usage", "done"
+    ]
     data: Any
 
 
@@ -72,6 +84,7 @@ class _Turn:
     answers: list[str] = field(default_factory=list[str])
     models: list[str] = field(default_factory=list[str])
     several: Several | None = None
+    nested: Nested = field(default_factory=Nested)
 
 
 class ChatService:
@@ -141,6 +154,7 @@ class ChatService:
             tool_calls=list(turn.tool_calls.values()),
             usage=usage,
             model=", ".join(dict.fromkeys(model for model in turn.models if model)),
+            teams=turn.nested.routes,
         )
         yield ChatEvent("done", answer)
 
@@ -151,11 +165,15 @@ def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> li
         message = cast("BaseMessage", part[0])
         if not isinstance(message, (AIMessage, AIMessageChunk)) or not message.text:
             return []
+        if not turn.nested.heard(namespace):
+            return []
         said = turn.several.token(_node(namespace), message.text) if turn.several else message.text
         return [ChatEvent("token", said)] if said else []
     if mode == "custom":
-        return _announced(turn, cast("dict[str, Any]", part))
+        return _announced(turn, namespace, cast("dict[str, Any]", part))
     events: list[ChatEvent] = []
+    if sources := turn.nested.joined(namespace, cast("dict[str, Any]", part)):
+        events += _sources(turn, namespace, sources)
     for update in cast("dict[str, Any]", part).values():
         if not isinstance(update, dict):  # nothing, or an interrupt
             continue
@@ -171,16 +189,26 @@ def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> li
     return events
 
 
-def _announced(turn: _Turn, part: dict[str, Any]) -> list[ChatEvent]:
+def _announced(turn: _Turn, namespace: Namespace, part: dict[str, Any]) -> list[ChatEvent]:
+    if part.get("type") == "route" and namespace:
+        return [ChatEvent("team_route", turn.nested.routed(namespace, part["route"]))]
     if part.get("type") == "route":
         turn.route = part["route"]
         if len(turn.route["agents"]) > 1:
             turn.several = Several(turn.route["agents"], combined=part["combined"])
         return [ChatEvent("route", turn.route)]
-    if part.get("type") == "sources" and turn.several is None:  # of several, their numbers come later
-        turn.sources += part["sources"]
-        return [ChatEvent("sources", part["sources"])]
-    return []
+    return _sources(turn, namespace, part["sources"]) if part.get("type") == "sources" else []
+
+
+def _sources(turn: _Turn, namespace: Namespace, sources: list[Source]) -> list[ChatEvent]:
+    if turn.several is not None or not turn.nested.heard(namespace):  # of several, numbers come later
+        return []
+    turn.sources += sources
+    return [ChatEvent("sources", sources)]
+
+
+def _said(route: RouteDecision) -> dict[str, Any]:
+    return {key: route[key] for key in ("agents", "method", "reason")}
 
 
 def _part_events(turn: _Turn, several: Several, update: dict[str, Any]) -> list[ChatEvent]:

@@ -116,18 +116,24 @@ class Kit:
             return self._graphs[loaded.digest]
 
     async def refresh(self, loaded: "LoadedBlueprint") -> "list[IngestReport]":
-        """Bring a blueprint's knowledge sources up to date; unchanged files cost one query."""
-        if not loaded.sources:
-            return []
-        ingestor = await self.ingestor()
-        root = project_root(loaded)
+        """Bring a blueprint's knowledge sources, and its teams', up to date.
+
+        Unchanged files cost one query.
+        """
+        # Each part names its documents as it does when it runs by itself; a team may be there twice.
+        named = {
+            (source.path, source.scope, project_root(part)): part.spec.name
+            for part in loaded.everything()
+            for source in part.sources
+        }
         reports: list[IngestReport] = []
-        for source in loaded.sources:
+        for (path, scope, root), name in named.items():
+            ingestor = await self.ingestor()
             report = await ingestor.ingest(
-                [source.path], scope=source.scope, root=root, sync=True, progress=self._ingesting
+                [path], scope=scope, root=root, sync=True, progress=self._ingesting
             )
             for error in report.errors:
-                logger.warning("a knowledge source of %s is left out: %s", loaded.spec.name, error)
+                logger.warning("a knowledge source of %s is left out: %s", name, error)
             reports.append(report)
         return reports
 
