@@ -70,9 +70,7 @@ class Teams:
         warnings: Those of the teams.
     """
 
-    def __init__(
-        self, tree: SourceTree, value: dict[str, Any], above: Above | None, load: LoadBelow
-    ) -> None:
+    def __init__(self, tree: SourceTree, value: dict[str, Any], above: Above | None, load: LoadBelow) -> None:
         self.loaded: dict[str, LoadedBlueprint] = {}
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
@@ -156,8 +154,8 @@ class Teams:
                 if not is_allowed(use, allowed):
                     valid = ", ".join(allowed) or "(none)"
                     message = (
-                        f"{use!r} is not under security.allowed_modules of {owner!r}, of which this is a team. "
-                        f"Allowed: {valid}. Add its module there too if you trust it."
+                        f"{use!r} is not under security.allowed_modules of {owner!r}, of which this is a "
+                        f"team. Allowed: {valid}. Add its module there too if you trust it."
                     )
                     self._report(message, path)
 
@@ -168,7 +166,9 @@ class Teams:
         faulty = {member.get("name") for member in members} - self.loaded.keys()
         who, teams = set(speakers(self.loaded)), set(paths(self.loaded))
         for number, test in enumerate(_list(self._value.get("tests"))):
-            mocked = [str(name) for name in _mapping(_mapping(test).get("mock")) if PATH_SEPARATOR in str(name)]
+            mocked = [
+                str(name) for name in _mapping(_mapping(test).get("mock")) if PATH_SEPARATOR in str(name)
+            ]
             expected = _mapping(_mapping(_mapping(test).get("expect")).get("teams"))
             for kind, names, known, place in (
                 ("agent or model", mocked, who, ("mock",)),
@@ -235,6 +235,7 @@ def _uses(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(value, list):
         for index, item in enumerate(cast("Sequence[object]", value)):
             yield from _uses(item, (*path, index))
+        return
     for key, item in _mapping(value).items():
         if key == "use" and isinstance(item, str) and ":" in item:
             yield (*path, key), item

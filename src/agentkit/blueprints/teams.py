@@ -70,7 +70,8 @@ def of_member(
         fault as it is, and None, where it is in no entry.
     """
     place = fault["loc"]
-    if place[:1] != ("agents",) or len(place) < 3 or place[2] not in _KINDS:
+    kind = _KINDS.get(str(place[2])) if place[:1] == ("agents",) and place[2:] else None
+    if kind is None:
         return place, fault, None
     inner = cast("ErrorDetails", {**fault, "loc": place[3:]})
-    return (*place[:2], *place[3:]), inner, _KINDS[str(place[2])]
+    return (*place[:2], *place[3:]), inner, kind

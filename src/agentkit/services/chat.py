@@ -162,13 +162,7 @@ class ChatService:
 def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> list[ChatEvent]:
     """Note one part of the graph's stream, and say it in our words."""
     if mode == "messages":
-        message = cast("BaseMessage", part[0])
-        if not isinstance(message, (AIMessage, AIMessageChunk)) or not message.text:
-            return []
-        if not turn.nested.heard(namespace):
-            return []
-        said = turn.several.token(_node(namespace), message.text) if turn.several else message.text
-        return [ChatEvent("token", said)] if said else []
+        return _words(turn, namespace, cast("BaseMessage", part[0]))
     if mode == "custom":
         return _announced(turn, namespace, cast("dict[str, Any]", part))
     events: list[ChatEvent] = []
@@ -187,6 +181,15 @@ def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> li
         if turn.several and not namespace:
             events += _part_events(turn, turn.several, changed)
     return events
+
+
+def _words(turn: _Turn, namespace: Namespace, message: BaseMessage) -> list[ChatEvent]:
+    if not isinstance(message, (AIMessage, AIMessageChunk)) or not message.text:
+        return []
+    if not turn.nested.heard(namespace):
+        return []
+    said = turn.several.token(_node(namespace), message.text) if turn.several else message.text
+    return [ChatEvent("token", said)] if said else []
 
 
 def _announced(turn: _Turn, namespace: Namespace, part: dict[str, Any]) -> list[ChatEvent]:
