@@ -235,10 +235,10 @@ def test_a_team_loads_no_code_that_the_blueprint_above_does_not_allow(project: P
 
 def test_a_team_needs_a_description_somewhere(project: Path, said: Any) -> None:
     change(project, "cluster", "description: Pods and charts.\n", "")
-    assert said() == [
-        "team/blueprint.yaml:11:5: The team needs a description: here, or in '../cluster'. "
-        "Routing goes by it."
-    ]
+    [line] = said()
+    assert line.startswith(
+        "team/blueprint.yaml:11:5: The team needs a description: here, or in '../cluster'."
+    )
 
 
 def test_tests_name_those_who_are_there(project: Path, said: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, model_validator
 
 from agentkit.blueprints.fields import SLUG, Duration, Float, Int, PromptRef, Reference, Section, Slug, Text
+from agentkit.blueprints.handoffs import Handoffs
 
 RESERVED_AGENT_NAMES = frozenset(
     {"supervisor", "none", "start", "end", "__start__", "__end__", "__interrupt__", "__error__"}
@@ -78,4 +79,7 @@ class AgentSpec(Section):
         default=(), description="Scopes it retrieves from; the model cannot widen them. None: no retrieval."
     )
     tools: tuple[ToolSpec, ...] = Field(default=(), description="Tools it may call.")
+    handoffs: Handoffs = Field(
+        default=(), description="Agents it may hand the question on to; true: all others."
+    )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Bounds of one turn.")

@@ -11,6 +11,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from agentkit.blueprints.agents import AgentSpec, SpendingSpec, ToolSpec
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.handoffs import TASK_PROMPT, TOOL_PROMPT, targets
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
 from agentkit.blueprints.team_graphs import as_agent, within
@@ -103,6 +104,8 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         events=parts.events,
         limits=_limits(spec.limits),
         home=parts.home,
+        max_hops=spec.routing.max_hops,
+        handoff_task=_handoff(blueprint, TASK_PROMPT, "task"),
     )
 
 
@@ -128,6 +131,13 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         timeout=agent.limits.timeout,
         limits=_limits(agent.limits),
         home=parts.home,
+        handoffs=[
+            AgentCard(member.name, member.description)
+            for name in targets(agent, blueprint.spec)
+            for member in blueprint.spec.members
+            if member.name == name
+        ],
+        handoff_prompt=_handoff(blueprint, TOOL_PROMPT, "agent"),
     )
 
 
@@ -190,6 +200,12 @@ def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStr
 def _combine(blueprint: LoadedBlueprint) -> Callable[[str], str] | None:
     ref = blueprint.spec.supervisor.combine
     return None if ref is None else lambda answers: _fill(blueprint.prompts[ref], answers=answers)
+
+
+def _handoff(blueprint: LoadedBlueprint, ref: PromptRef, variable: str) -> Callable[[str], str] | None:
+    """A prompt of handoffs, where any agent hands over."""
+    prompt = blueprint.prompts.get(ref)
+    return None if prompt is None else lambda text: _fill(prompt, **{variable: text})
 
 
 def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from agentkit.blueprints.agents import AgentSpec
+from agentkit.blueprints.handoffs import targets
 from agentkit.blueprints.loader import LoadedBlueprint
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.teams import TeamSpec
@@ -40,6 +41,10 @@ def _members(
             lines += _agent(member, blueprint, own, supervisor)
         else:
             lines += _team(member, teams[member.name], own, supervisor)
+    keys = {member.name: f"{key}{number}" for number, member in enumerate(blueprint.members)}
+    for agent in blueprint.agents:
+        to = targets(agent, blueprint)
+        lines += [f"    {keys[agent.name]} -.->|hands over| {keys[name]}" for name in to]
     return lines
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agentkit.blueprints.agents import AgentSpec
+from agentkit.blueprints.handoffs import targets
 from agentkit.blueprints.loader import LoadedBlueprint
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.teams import TeamSpec
@@ -89,6 +90,8 @@ def _agent(agent: AgentSpec, blueprint: Blueprint) -> _Card:
         lines.append(f"knowledge: {', '.join(agent.knowledge_scope)}")
     if agent.tools:
         lines.append(f"tools: {', '.join(tool.name or tool.use or '' for tool in agent.tools)}")
+    if to := targets(agent, blueprint):
+        lines.append(f"hands over to: {', '.join(to)}")
     return _card(agent.name, lines)
 
 

@@ -104,6 +104,9 @@ class _Screen:
             self._break()
             who = ", ".join(event.data.route["agents"]) or "supervisor"
             out.print(f"in {event.data.team}: {who}", style="dim", markup=False)
+        elif event.type == "handoff":
+            self._break()
+            out.print(f"{event.data['by']} → {event.data['agent']}", style="dim", markup=False)
         elif event.type == "token":
             if self.first is None:
                 self.session.display.stop()

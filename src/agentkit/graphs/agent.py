@@ -11,6 +11,7 @@ from langchain_core.tools import BaseTool
 
 from agentkit.context import RunContext
 from agentkit.graphs.bridge import NO_LIMITS, Graph
+from agentkit.graphs.handoffs import HandoffMiddleware
 from agentkit.graphs.nodes import KnowledgeMiddleware, Retrieve
 from agentkit.graphs.prompts import packaged
 from agentkit.graphs.routing.base import HISTORY_TOKENS, AgentCard
@@ -34,6 +35,8 @@ def build_agent(
     timeout: float | None = None,
     limits: Limits = NO_LIMITS,
     home: asyncio.AbstractEventLoop | None = None,
+    handoffs: Sequence[AgentCard] = (),
+    handoff_prompt: Callable[[str], str] | None = None,
 ) -> Graph:
     """Build an agent: a graph that answers the last user message in its `messages`.
 
@@ -55,6 +58,10 @@ def build_agent(
         limits: What the model calls of one turn may spend together; the call that no longer
             fits raises `BudgetExceededError` instead of being made.
         home: Event loop the retriever's connections belong to; see `Graph`.
+        handoffs: Agents of the same supervisor it may hand the question to: their names and
+            what they answer, or `agent.about`.
+        handoff_prompt: Describes the tool for one of them, from `name: description`. None: the
+            packaged prompt `handoff`.
 
     Returns:
         A compiled graph; `invoke`, `stream`, `ainvoke` and `astream` all work.
@@ -63,7 +70,9 @@ def build_agent(
     if retriever is not None:
         shown = sources_prompt or packaged("retrieval", "sources")
         middleware.append(KnowledgeMiddleware(retriever, shown))
-    if tools:
+    if handoffs:
+        middleware.append(HandoffMiddleware(handoffs, handoff_prompt or packaged("handoff", "agent")))
+    if tools or handoffs:
         # The model is asked once more than tools are run: to answer with the last results.
         middleware.append(ModelCallLimitMiddleware(run_limit=tool_iterations + 1))
     graph = create_agent(
@@ -74,5 +83,6 @@ def build_agent(
         context_schema=RunContext,
         name=name,
     )
-    about = AgentCard(name, description, tuple(examples), history_tokens, timeout)
+    others = tuple(card.name for card in handoffs)
+    about = AgentCard(name, description, tuple(examples), history_tokens, timeout, others)
     return Graph.adopt(graph, home=home, about=about, limits=limits)

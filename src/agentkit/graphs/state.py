@@ -81,6 +81,25 @@ class AgentPart(TypedDict):
     sources: list[Source]
 
 
+StopReason = Literal["loop", "max_hops"]
+
+
+class Hop(TypedDict):
+    """One agent's visit in a turn in which a question was handed on.
+
+    Attributes:
+        agent: Who was asked.
+        by: Who asked: an agent, or `supervisor` for the first.
+        task: What was asked.
+        worked: Whether it ran a tool before it handed on; False while it is at it, or answered.
+    """
+
+    agent: str
+    by: str
+    task: str
+    worked: bool
+
+
 class SupervisorState(TypedDict):
     """State of a supervisor graph; `messages` is the conversation the user sees.
 
@@ -92,6 +111,9 @@ class SupervisorState(TypedDict):
             when fewer than two were asked.
         teams: Decisions of the teams among the agents that were asked, by the team's name; of
             a team in a team, by `outer/inner`.
+        hops: The agents that were asked one after another, where the question was handed on;
+            empty when it was not.
+        stopped: Why a question was not handed on any more, so that nobody answered it; else None.
     """
 
     messages: Annotated[list[AnyMessage], add_messages]
@@ -99,6 +121,8 @@ class SupervisorState(TypedDict):
     sources: NotRequired[Annotated[list[Source], operator.add]]
     parts: NotRequired[Annotated[list[AgentPart], operator.add]]
     teams: NotRequired[Annotated[dict[str, RouteDecision], operator.or_]]
+    hops: NotRequired[list[Hop]]
+    stopped: NotRequired[StopReason | None]
 
 
 class AgentInput(TypedDict):
@@ -108,7 +132,11 @@ class AgentInput(TypedDict):
         messages: The conversation so far.
         alone: Whether it is the only one asked, so that its answer is the answer and its
             failure the run's.
+        hops: The visits so far, its own last, if the question was handed to it.
+        above: What it is shown above the question then.
     """
 
     messages: list[AnyMessage]
     alone: bool
+    hops: NotRequired[list[Hop]]
+    above: NotRequired[str]

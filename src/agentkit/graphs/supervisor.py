@@ -28,10 +28,12 @@ from agentkit.errors import (
     DuplicateNameError,
     ProviderError,
     ScriptError,
+    UnknownNameError,
 )
 from agentkit.events import EventBus, RouteDecided
 from agentkit.graphs import failures
 from agentkit.graphs.bridge import NO_LIMITS, Graph
+from agentkit.graphs.handoffs import HANDOFF, MAX_HOPS, Handoffs
 from agentkit.graphs.joining import Joining, joined, ordered
 from agentkit.graphs.nodes import above_question, fenced, recent
 from agentkit.graphs.prompts import packaged
@@ -56,6 +58,8 @@ def build_supervisor(
     events: EventBus | None = None,
     limits: Limits = NO_LIMITS,
     home: asyncio.AbstractEventLoop | None = None,
+    max_hops: int = MAX_HOPS,
+    handoff_task: Callable[[str], str] | None = None,
 ) -> Graph:
     """Build a graph in which a supervisor routes each user message to one of `agents`.
 
@@ -73,9 +77,13 @@ def build_supervisor(
         limits: What all model calls of one turn may spend together, routing and agents
             included; the call that no longer fits raises `BudgetExceededError`.
         home: Event loop the checkpointer's connections belong to; see `Graph`.
+        max_hops: Most visits of agents in one turn, where agents hand questions over.
+        handoff_task: Prompt that shows a handed-over task above the user's question: a
+            function from the task. None: the packaged prompt `handoff_task`.
 
     Raises:
         DuplicateNameError: Two agents share a name.
+        UnknownNameError: An agent may hand over to one that is not here.
         ConfigurationError: There is no agent, or one has a name the graph uses itself.
     """
     cards = _cards(agents)
@@ -95,7 +103,12 @@ def build_supervisor(
     builder.add_node(SUPERVISOR, node.decide, destinations=(*destinations, END))
     builder.add_edge(START, SUPERVISOR)
     for agent, card in zip(agents, cards, strict=True):
-        builder.add_node(agent.name, cast("Any", worker(agent, card)), destinations=(JOIN, END))
+        ends = (JOIN, HANDOFF, END) if card.handoffs else (JOIN, END)
+        builder.add_node(agent.name, cast("Any", worker(agent, card)), destinations=ends)
+    if any(card.handoffs for card in cards):
+        shown = fenced(handoff_task or packaged("handoff_task", "task"))
+        handing = Handoffs(max_hops=max_hops, prompt=shown, name=name, events=node.events)
+        builder.add_node(HANDOFF, cast("Any", handing.pass_on), destinations=(*destinations, END))
     builder.add_node(JOIN, node.join)
     builder.add_edge(JOIN, END)
     graph = builder.compile(checkpointer=checkpointer, name=name)
@@ -133,6 +146,8 @@ class _Supervisor:
         update: dict[str, Any] = {"route": route, "sources": Overwrite([]), "parts": Overwrite([])}
         if state.get("teams"):
             update["teams"] = Overwrite({})
+        if state.get("hops"):
+            update |= {"hops": [], "stopped": None}
         if agents := route["agents"]:
             sent = AgentInput(messages=messages, alone=len(agents) == 1)
             return Command(update=update, goto=[Send(agent, sent) for agent in agents])
@@ -185,11 +200,14 @@ def _cards(agents: Sequence[Graph]) -> tuple[AgentCard, ...]:
     for agent in agents:
         if any(card.name == agent.name for card in cards):
             raise DuplicateNameError("agent", agent.name)
-        if agent.name in (SUPERVISOR, JOIN):
+        if agent.name in (SUPERVISOR, JOIN, HANDOFF):
             raise ConfigurationError(
                 f"An agent cannot be called {agent.name!r}.", hint="Choose another name."
             )
         cards.append(agent.about or AgentCard(agent.name))
+    names = [card.name for card in cards]
+    for strange in (name for card in cards for name in card.handoffs if name not in names):
+        raise UnknownNameError("agent", strange, names)
     if not cards:
         raise ConfigurationError("A supervisor needs at least one agent.")
     return tuple(cards)

@@ -16,8 +16,9 @@ from langgraph.types import Command
 from agentkit.errors import AgentTimeoutError, ScriptError
 from agentkit.graphs import failures
 from agentkit.graphs.bridge import Graph
+from agentkit.graphs.handoffs import handed_over
 from agentkit.graphs.joining import failure_text
-from agentkit.graphs.nodes import recent
+from agentkit.graphs.nodes import above_question, recent
 from agentkit.graphs.routing.base import AgentCard
 from agentkit.graphs.state import AgentInput, AgentPart, RouteDecision, Source
 
@@ -37,6 +38,8 @@ def worker(agent: Graph, card: AgentCard) -> Worker:
             part, below = await _part(agent, card, state)
             return Command(update={"parts": [part], **below}, goto=JOIN)
         result = await _asked(agent, card, state)
+        if passed_on := handed_over(card, state, result):
+            return Command(goto=passed_on)
         return {"messages": [result["messages"][-1]], "sources": _sources(result), **_below(card, result)}
 
     return run
@@ -45,10 +48,15 @@ def worker(agent: Graph, card: AgentCard) -> Worker:
 async def _asked(agent: Graph, card: AgentCard, state: AgentInput) -> dict[str, Any]:
     """The state in which the agent ended."""
     messages = recent(state["messages"], card.history_tokens)
+    if above := state.get("above"):
+        messages = above_question(messages, above)
+    given: dict[str, Any] = {"messages": messages}
+    if card.handoffs:
+        given["may_hand_over"] = state["alone"]
     limit = asyncio.timeout(card.timeout)
     try:
         async with limit:
-            return cast("dict[str, Any]", await agent.ainvoke(cast("Any", {"messages": messages})))
+            return cast("dict[str, Any]", await agent.ainvoke(cast("Any", given)))
     except TimeoutError as error:
         if card.timeout is None or not limit.expired():  # somebody else's
             raise

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 
 from agentkit.context import RunContext
 from agentkit.graphs.bridge import Graph
-from agentkit.graphs.state import AgentPart, RouteDecision, Source
+from agentkit.graphs.state import AgentPart, Hop, RouteDecision, Source, StopReason
 from agentkit.services.nested import Namespace, Nested
 from agentkit.services.several import Several
 from agentkit.services.usage import Usage, UsageCounter
@@ -26,7 +26,7 @@ class ToolCallRecord:
     result: str | None = None
 
 
-_SOMETIMES = frozenset({"teams"})
+_SOMETIMES = frozenset({"teams", "hops", "stopped"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Answer:
     usage: Usage
     model: str
     teams: dict[str, RouteDecision] = field(default_factory=dict[str, RouteDecision])
+    hops: list[Hop] = field(default_factory=list[Hop])
+    stopped: StopReason | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of the contract; the scores stay in state and traces.
@@ -62,12 +64,23 @@ class ChatEvent:
         type: `route` (data: RouteDecision), `sources` (list of Source), `token` (str),
             `tool_call` and `tool_result` (ToolCallRecord), `part` (AgentPart, when one of
             several agents is done), `team_route` (TeamRoute, when an agent is a team and its
-            supervisor has decided), `usage` (Usage), `done` (Answer).
+            supervisor has decided), `handoff` (Hop, when the question goes from one agent to
+            another; sources told before are not those of the answer), `usage` (Usage), `done`
+            (Answer).
         data: As listed for the type.
     """
 
     type: Literal[
-        "route", "sources", "token", "tool_call", "tool_result", "part", "team_route", "usage", "done"
+        "route",
+        "sources",
+        "token",
+        "tool_call",
+        "tool_result",
+        "part",
+        "team_route",
+        "handoff",
+        "usage",
+        "done",
     ]
     data: Any
 
@@ -85,6 +98,8 @@ class _Turn:
     models: list[str] = field(default_factory=list[str])
     several: Several | None = None
     nested: Nested = field(default_factory=Nested)
+    hops: list[Hop] = field(default_factory=list[Hop])
+    stopped: StopReason | None = None
 
 
 class ChatService:
@@ -155,6 +170,8 @@ class ChatService:
             usage=usage,
             model=", ".join(dict.fromkeys(model for model in turn.models if model)),
             teams=turn.nested.routes,
+            hops=turn.hops,
+            stopped=turn.stopped,
         )
         yield ChatEvent("done", answer)
 
@@ -172,15 +189,23 @@ def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> li
         if not isinstance(update, dict):  # nothing, or an interrupt
             continue
         changed = cast("dict[str, Any]", update)
-        for message in cast("list[BaseMessage]", changed.get("messages") or []):
-            if namespace:
-                events += _tool_events(turn, message)
-            elif isinstance(message, AIMessage):
-                turn.answers.append(message.text)
-                turn.models.append(str(message.response_metadata.get("model_name", "")))
-        if turn.several and not namespace:
-            events += _part_events(turn, turn.several, changed)
+        messages = cast("list[BaseMessage]", changed.get("messages") or [])
+        if namespace:
+            events += [event for message in messages for event in _tool_events(turn, message)]
+        else:
+            events += _own_events(turn, messages, changed)
     return events
+
+
+def _own_events(turn: _Turn, messages: list[BaseMessage], update: dict[str, Any]) -> list[ChatEvent]:
+    """What there is to say of a change of the graph's own state."""
+    for message in messages:
+        if isinstance(message, AIMessage):
+            turn.answers.append(message.text)
+            turn.models.append(str(message.response_metadata.get("model_name", "")))
+    turn.hops = update.get("hops") or turn.hops
+    turn.stopped = update.get("stopped") or turn.stopped
+    return _part_events(turn, turn.several, update) if turn.several else []
 
 
 def _words(turn: _Turn, namespace: Namespace, message: BaseMessage) -> list[ChatEvent]:
@@ -200,6 +225,10 @@ def _announced(turn: _Turn, namespace: Namespace, part: dict[str, Any]) -> list[
         if len(turn.route["agents"]) > 1:
             turn.several = Several(turn.route["agents"], combined=part["combined"])
         return [ChatEvent("route", turn.route)]
+    if part.get("type") == "handoff":
+        if turn.several is None:  # of several, their sources come later
+            turn.sources = []
+        return [ChatEvent("handoff", turn.nested.hop(namespace, part["hop"]))] if not part["stopped"] else []
     return _sources(turn, namespace, part["sources"]) if part.get("type") == "sources" else []
 
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from langgraph.types import Overwrite
 
-from agentkit.graphs.state import RouteDecision, Source
+from agentkit.graphs.state import Hop, RouteDecision, Source
 from agentkit.graphs.worker import JOIN
 
 Namespace = tuple[str, ...]
@@ -41,11 +41,16 @@ class Nested:
 
     def routed(self, namespace: Namespace, route: RouteDecision) -> TeamRoute:
         """Note a decision of the team at `namespace`."""
-        team = "/".join(node.partition(":")[0] for node in namespace)
+        team = _path(namespace)
         self.routes[team] = route
         if len(route["agents"]) > 1:
             self._several.add(namespace)
         return TeamRoute(team, route)
+
+    def hop(self, namespace: Namespace, hop: Hop) -> Hop:
+        """A handoff in the team at `namespace`, its agents named by their paths."""
+        above = "".join(f"{part}/" for part in [_path(namespace)] if part)
+        return cast("Hop", {**hop, "agent": above + hop["agent"], "by": above + hop["by"]})
 
     def heard(self, namespace: Namespace) -> bool:
         """Whether what is said at `namespace` is told as it comes."""
@@ -61,3 +66,7 @@ class Nested:
         changed = update.get(JOIN) if namespace in self._several else None
         sources = cast("dict[str, Any]", changed).get("sources") if isinstance(changed, dict) else None
         return cast("list[Source]", sources.value) if isinstance(sources, Overwrite) else []
+
+
+def _path(namespace: Namespace) -> str:
+    return "/".join(node.partition(":")[0] for node in namespace)

@@ -32,6 +32,7 @@ class AgentCard:
         examples: Questions it should get.
         history_tokens: Most tokens of earlier messages it is given.
         timeout: Most seconds a supervisor waits for its answer, or None.
+        handoffs: Agents it may hand the question to.
     """
 
     name: str
@@ -39,6 +40,7 @@ class AgentCard:
     examples: tuple[str, ...] = ()
     history_tokens: int = HISTORY_TOKENS
     timeout: float | None = None
+    handoffs: tuple[str, ...] = ()
 
 
 class RoutingStrategy(Protocol):
