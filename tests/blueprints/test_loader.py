@@ -74,7 +74,9 @@ def test_every_problem_in_one_run(faults, folder):
     edit(writer(folder), "model: big", "model: bigg")
     edit(writer(folder), "version: 2", "version: 7")
     (folder / "agents" / "twin.yaml").write_text("name: writer\ndescripton: x\nprompt: {ref: agents/riter}\n")
-    keys = "Valid: description, examples, handoffs, knowledge_scope, limits, model, name, prompt, tools."
+    keys = (
+        "Valid: description, examples, handoffs, knowledge_scope, limits, memory, model, name, prompt, tools."
+    )
     expected = """\
 blueprint.yaml:2:7: kind: should be 'Blueprint'.
 blueprint.yaml:3:1: Unknown key 'retry'. Valid: agents, apiVersion, description, extends, kind, {more}
@@ -106,7 +108,7 @@ def test_error_text_has_the_line_and_a_pointer(check, folder):
     assert str(caught.value) == (
         f"The blueprint {str(folder)!r} has 1 problem.\n"
         f"{writer(folder)}:4:1: Unknown key 'modle'. Did you mean 'model'? Valid: description, examples, "
-        "handoffs, knowledge_scope, limits, model, name, prompt, tools.\n"
+        "handoffs, knowledge_scope, limits, memory, model, name, prompt, tools.\n"
         "    modle: big\n"
         "    ^"
     )

@@ -82,4 +82,8 @@ class AgentSpec(Section):
     handoffs: Handoffs = Field(
         default=(), description="Agents it may hand the question on to; true: all others."
     )
+    memory: bool = Field(
+        default=False,
+        description="Whether it may keep facts about the user, and look them up; needs runtime.store.",
+    )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Bounds of one turn.")

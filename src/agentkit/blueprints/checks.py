@@ -11,6 +11,7 @@ from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.handoffs import check_handoffs
 from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
+from agentkit.blueprints.memory import check_memory
 from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, SupervisorSpec
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
@@ -81,6 +82,7 @@ class Checker:
         self._supervisor_and_routing()
         check_rules(self._tree, self._value, self.problems)
         check_handoffs(self._tree, self._value, self._prompts, self.found_prompts, self.problems)
+        check_memory(self._tree, self._value, self._prompts, self.found_prompts, self.problems)
         self._names_differ(count)
         for index in range(count):
             if not is_team(self._at(("agents", index))):

@@ -8,12 +8,14 @@ from typing import Any, cast
 from langchain_core.embeddings import Embeddings
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.store.base import BaseStore
 
 from agentkit.blueprints.agents import AgentSpec, SpendingSpec, ToolSpec
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.handoffs import TASK_PROMPT, TOOL_PROMPT, targets
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
+from agentkit.blueprints.memory import RECALL, REMEMBER
 from agentkit.blueprints.team_graphs import as_agent, within
 from agentkit.blueprints.teams import TeamSpec
 from agentkit.errors import ConfigurationError
@@ -21,6 +23,7 @@ from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.knowledge import scoped
+from agentkit.graphs.memory import memory_tools
 from agentkit.graphs.nodes import Retrieve
 from agentkit.graphs.routing import (
     AgentCard,
@@ -57,6 +60,7 @@ class Parts:
         home: Event loop that store and checkpointer belong to; None when there are none.
         scripts: What is said instead of models, by agent, `supervisor` (choosing and answering)
             or name of the model; whoever has none may not be called. None: the real models.
+        memory: Keeps what outlasts a conversation, or None.
         path: Names of the teams the blueprint is in, each with a `/` behind it; whose scripts these
             are begins with it.
     """
@@ -69,6 +73,7 @@ class Parts:
     home: asyncio.AbstractEventLoop | None
     scripts: Mapping[str, Script] | None = None
     path: str = ""
+    memory: BaseStore | None = None
 
 
 def needs_store(blueprint: LoadedBlueprint) -> bool:
@@ -104,6 +109,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         events=parts.events,
         limits=_limits(spec.limits),
         home=parts.home,
+        store=parts.memory,
         max_hops=spec.routing.max_hops,
         handoff_task=_handoff(blueprint, TASK_PROMPT, "task"),
     )
@@ -120,7 +126,10 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     return build_agent(
         name=agent.name,
         model=_model(agent.model, agent.name, blueprint, parts),
-        tools=[_tool(tool, blueprint.spec.security.allowed_modules) for tool in agent.tools],
+        tools=[
+            *(_tool(tool, blueprint.spec.security.allowed_modules) for tool in agent.tools),
+            *_memory(agent, blueprint),
+        ],
         prompt=_fill(blueprint.prompts[agent.prompt]),
         retriever=_retrieve(agent, blueprint, parts),
         sources_prompt=_sources_prompt(blueprint),
@@ -206,6 +215,13 @@ def _handoff(blueprint: LoadedBlueprint, ref: PromptRef, variable: str) -> Calla
     """A prompt of handoffs, where any agent hands over."""
     prompt = blueprint.prompts.get(ref)
     return None if prompt is None else lambda text: _fill(prompt, **{variable: text})
+
+
+def _memory(agent: AgentSpec, blueprint: LoadedBlueprint) -> list[BaseTool]:
+    """The tools of an agent that keeps facts."""
+    if not agent.memory:
+        return []
+    return memory_tools(_fill(blueprint.prompts[REMEMBER]), _fill(blueprint.prompts[RECALL]))
 
 
 def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:

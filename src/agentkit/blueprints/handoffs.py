@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from agentkit.blueprints.fields import PromptRef, Text
+from agentkit.blueprints.fixed_prompts import find_prompts
 from agentkit.blueprints.sources import SourceTree
-from agentkit.errors import Problem, PromptError, UnknownNameError
+from agentkit.errors import Problem
 from agentkit.prompts import Prompt, PromptManager
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
@@ -24,7 +25,7 @@ TOOL_PROMPT = PromptRef(ref="handoff")
 TASK_PROMPT = PromptRef(ref="handoff_task")
 """Shows a handed-over task above the question; gets {{task}}."""
 
-_VARIABLES = ((TOOL_PROMPT, frozenset({"agent"})), (TASK_PROMPT, frozenset({"task"})))
+_NEEDED = ((TOOL_PROMPT, frozenset({"agent"})), (TASK_PROMPT, frozenset({"task"})))
 
 Handoffs = Annotated[
     tuple[Text, ...],
@@ -71,31 +72,9 @@ def check_handoffs(
             elif name in _list(given)[:number]:
                 problems.append(tree.problem(f"The agent {name!r} is listed twice.", place))
     if first is not None:
-        _prompts(tree, first, prompts, found, problems)
-
-
-def _prompts(
-    tree: SourceTree,
-    path: KeyPath,
-    prompts: PromptManager,
-    found: dict[PromptRef, Prompt],
-    problems: list[Problem],
-) -> None:
-    for ref, variables in _VARIABLES:
-        try:
-            prompt = prompts.get(ref.ref)
-        except UnknownNameError as error:
-            problems.append(tree.problem(error.message, path))
-        except PromptError as error:
-            problems.extend(error.problems)
-        else:
-            found[ref] = prompt
-            if strange := sorted(prompt.variables.keys() - variables):
-                message = (
-                    f"The prompt {ref.ref!r} version {prompt.version} needs {', '.join(strange)}, "
-                    f"but gets: {', '.join(variables)}."
-                )
-                problems.append(tree.problem(message, path))
+        pinned, faults = find_prompts(tree, first, _NEEDED, prompts)
+        found.update(pinned)
+        problems += faults
 
 
 def _mapping(value: object) -> dict[Any, Any]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from agentkit.blueprints.checks import Checker
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.interpolation import SECRETS, Surroundings
+from agentkit.blueprints.memory import check_store
 from agentkit.blueprints.nested import Above, Teams
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
@@ -120,6 +121,7 @@ def load(
         checker.run()
         teams = Teams(tree, value, above, below)
         problems += faults + checker.problems + teams.problems
+        problems += [] if above else check_store(tree, value, teams.loaded)
     if spec is None or checker is None or teams is None or problems:
         ordered = _in_order(problems, tree)
         count = f"{len(ordered)} problem{'s' if len(ordered) > 1 else ''}"

@@ -163,7 +163,7 @@ class Teams:
         """Who is in a team is named by its path in tests: `cluster/kubernetes`."""
         members = [_mapping(member) for member in _list(self._value.get("agents")) if is_team(member)]
         # Of a team with faults nobody knows who is in it.
-        faulty = {member.get("name") for member in members} - self.loaded.keys()
+        faulty = {str(member.get("name")) for member in members} - self.loaded.keys()
         who, teams = set(speakers(self.loaded)), set(paths(self.loaded))
         for number, test in enumerate(_list(self._value.get("tests"))):
             mocked = [

@@ -41,6 +41,10 @@ class RuntimeSpec(Section):
     checkpointer: Literal["postgres", "memory", "none"] = Field(
         default="postgres", description="Where conversations are kept: database, process, or nowhere."
     )
+    store: Literal["postgres", "memory", "none"] = Field(
+        default="none",
+        description="Where tools keep what outlasts a conversation: database, process, or nowhere.",
+    )
 
 
 class Blueprint(Section):

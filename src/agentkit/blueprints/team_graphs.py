@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def within(parts: "Parts", team: str) -> "Parts":
-    """The parts of a team: conversations are kept by the outermost graph alone."""
-    return replace(parts, checkpointer=None, path=f"{parts.path}{team}{PATH_SEPARATOR}")
+    """The parts of a team: conversations and memory are kept by the outermost graph alone."""
+    return replace(parts, checkpointer=None, memory=None, path=f"{parts.path}{team}{PATH_SEPARATOR}")
 
 
 def as_agent(member: TeamSpec, team: Graph) -> Graph:

@@ -16,3 +16,8 @@ def packaged(ref: str, variable: str) -> Callable[[str], str]:
     """
     prompt = PromptManager(search_path("prompts")).get(ref)
     return lambda value: prompt.render(**{variable: value})
+
+
+def text_of(ref: str) -> str:
+    """Return the text of a prompt without variables. Looked up, and raises, as `packaged`."""
+    return PromptManager(search_path("prompts")).render(ref)

@@ -18,6 +18,7 @@ from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
+from langgraph.store.base import BaseStore
 from langgraph.types import Command, Overwrite, Send
 
 from agentkit.context import RunContext
@@ -60,6 +61,7 @@ def build_supervisor(
     home: asyncio.AbstractEventLoop | None = None,
     max_hops: int = MAX_HOPS,
     handoff_task: Callable[[str], str] | None = None,
+    store: BaseStore | None = None,
 ) -> Graph:
     """Build a graph in which a supervisor routes each user message to one of `agents`.
 
@@ -80,6 +82,8 @@ def build_supervisor(
         max_hops: Most visits of agents in one turn, where agents hand questions over.
         handoff_task: Prompt that shows a handed-over task above the user's question: a
             function from the task. None: the packaged prompt `handoff_task`.
+        store: Where tools and middleware keep what outlasts a conversation, as `runtime.store`;
+            None: nowhere.
 
     Raises:
         DuplicateNameError: Two agents share a name.
@@ -111,7 +115,7 @@ def build_supervisor(
         builder.add_node(HANDOFF, cast("Any", handing.pass_on), destinations=(*destinations, END))
     builder.add_node(JOIN, node.join)
     builder.add_edge(JOIN, END)
-    graph = builder.compile(checkpointer=checkpointer, name=name)
+    graph = builder.compile(checkpointer=checkpointer, store=store, name=name)
     return Graph.adopt(graph, home=home, limits=limits, team=True)
 
 

@@ -28,6 +28,7 @@ from agentkit.wiring.blueprints import check_blueprint, project_root
 if TYPE_CHECKING:
     from langchain_core.caches import BaseCache
     from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.store.base import BaseStore
 
     from agentkit.blueprints import LoadedBlueprint
     from agentkit.database.migrate import Migration
@@ -334,6 +335,7 @@ class Kit:
             embeddings=await self.embeddings() if embeds else None,
             store=await self.store() if stored else None,
             checkpointer=await self._checkpointer(checkpointer or loaded.spec.runtime.checkpointer),
+            memory=await self._memory(loaded.spec.runtime.store, alone=checkpointer is not None),
             events=self.events,
             home=asyncio.get_running_loop(),
             scripts=scripts,
@@ -357,6 +359,31 @@ class Kit:
 
             return InMemorySaver()
         return None
+
+    async def _memory(self, kind: str, *, alone: bool) -> "BaseStore | None":
+        """The store for what outlasts a conversation; a graph `alone` has one of its own, for a test."""
+        if kind == "none":
+            return None
+        if alone:
+            return await self._open_process_memory()
+        if kind == "memory":
+            return await self._once("memory in the process", self._open_process_memory)
+        return await self._once("memory in PostgreSQL", self._open_memory)
+
+    async def _open_process_memory(self) -> "BaseStore":
+        from langgraph.store.memory import InMemoryStore
+
+        return InMemoryStore()
+
+    async def _open_memory(self) -> "BaseStore":
+        from langgraph.store.postgres.aio import AsyncPostgresStore
+
+        from agentkit.database.migrate import migration_lock
+
+        store = AsyncPostgresStore(await self.pool())
+        async with migration_lock(await self.database_url()):  # as for the checkpointer
+            await store.setup()
+        return store
 
     def downloading(self, name: str, done: int, total: int) -> None:
         """Report a download of weights; a `Progress` for `WeightsStore`."""
