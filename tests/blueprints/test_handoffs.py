@@ -117,6 +117,18 @@ def test_faults(tmp_path: Path, change: tuple[str, str], problem: str) -> None:
     assert [str(found).splitlines()[0] for found in caught.value.problems] == [f"{path}:{problem}"]
 
 
+def test_a_tools_name_has_room_for_the_agents(tmp_path: Path) -> None:
+    with pytest.raises(BlueprintError, match="is too long to hand over to: at most 53 characters"):
+        read(
+            written(
+                tmp_path,
+                ("name: third,", f"name: {'t' * 54},"),
+                ("handoff_to_third", "x"),
+                ("third", "first"),
+            )
+        )
+
+
 def test_the_prompts_are_pinned_and_must_be_there(tmp_path: Path, prompts: PromptManager) -> None:
     loaded = read(written(tmp_path))
     assert {"handoff", "handoff_task"} <= {prompt.ref for prompt in loaded.prompts.values()}

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 EVERYONE = "*"
 """All other agents, in their order; written as `true`."""
 
+MAX_NAME = 53
+"""Longest name of an agent to hand over to: OpenAI's tools have names of 64 characters at most."""
+
 TOOL_PROMPT = PromptRef(ref="handoff")
 """Describes the tool for one agent; gets {{agent}}."""
 
@@ -63,6 +66,11 @@ def check_handoffs(
         others = [name for name in names if name != agent.get("name")]
         if given is True and not others:
             problems.append(tree.problem("There is no other agent to hand over to.", path))
+        wanted = others if given is True else _list(given)
+        for name in wanted:
+            if name in others and len(name) > MAX_NAME:
+                said = f"The name {name!r} is too long to hand over to: at most {MAX_NAME} characters."
+                problems.append(tree.problem(said, path))
         for number, name in enumerate(_list(given)):
             place = (*path, number)
             if name == agent.get("name"):

@@ -61,6 +61,8 @@ def show(path: Name, *, as_json: Annotated[bool, Json] = False) -> None:
 
 
 def _members(loaded: "LoadedBlueprint", above: str = "") -> None:
+    from agentkit.blueprints.handoffs import targets
+
     for team in loaded.spec.teams:
         out.print(f"[bold]{above}{team.name}[/]  {team.description}")
         out.print(f"  team {loaded.teams[team.name].files[0]}", style="dim", markup=False)
@@ -69,7 +71,11 @@ def _members(loaded: "LoadedBlueprint", above: str = "") -> None:
         out.print(f"[bold]{above}{agent.name}[/]  {agent.description}")
         scopes = ", ".join(agent.knowledge_scope) or "none"
         tools = ", ".join(tool.name or tool.use or "" for tool in agent.tools) or "none"
-        out.print(f"  model {agent.model}, knowledge {scopes}, tools {tools}", style="dim", markup=False)
+        more = ", remembers" if agent.memory else ""
+        if to := ", ".join(targets(agent, loaded.spec)):
+            more += f", hands over to {to}"
+        line = f"  model {agent.model}, knowledge {scopes}, tools {tools}{more}"
+        out.print(line, style="dim", markup=False)
 
 
 @app.command()
