@@ -1,5 +1,6 @@
 """The key `handoffs` of an agent: to whom it may hand a question on."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -57,32 +58,34 @@ def check_handoffs(
     """Add every fault of the agents' `handoffs` to `problems`, and the prompts they need to `found`."""
     agents = [_mapping(agent) for agent in _list(value.get("agents"))]
     names = [name for agent in agents if isinstance(name := agent.get("name"), str)]
-    first: KeyPath | None = None
-    for index, agent in enumerate(agents):
-        path = ("agents", index, "handoffs")
-        given = agent.get("handoffs")
-        if given:
-            first = first or path
-        others = [name for name in names if name != agent.get("name")]
-        if given is True and not others:
-            problems.append(tree.problem("There is no other agent to hand over to.", path))
-        wanted = others if given is True else _list(given)
-        for name in wanted:
-            if name in others and len(name) > MAX_NAME:
-                said = f"The name {name!r} is too long to hand over to: at most {MAX_NAME} characters."
-                problems.append(tree.problem(said, path))
-        for number, name in enumerate(_list(given)):
-            place = (*path, number)
-            if name == agent.get("name"):
-                problems.append(tree.problem(f"The agent {name!r} cannot hand over to itself.", place))
-            elif isinstance(name, str) and name.strip() and name not in others:
-                problems.append(tree.problem(unknown_choice("agent", name, others), place))
-            elif name in _list(given)[:number]:
-                problems.append(tree.problem(f"The agent {name!r} is listed twice.", place))
-    if first is not None:
-        pinned, faults = find_prompts(tree, first, _NEEDED, prompts)
+    handing = [index for index, agent in enumerate(agents) if agent.get("handoffs")]
+    for index in handing:
+        problems += _agent_faults(tree, agents[index], names, ("agents", index, "handoffs"))
+    if handing:
+        pinned, faults = find_prompts(tree, ("agents", handing[0], "handoffs"), _NEEDED, prompts)
         found.update(pinned)
         problems += faults
+
+
+def _agent_faults(
+    tree: SourceTree, agent: dict[Any, Any], names: list[str], path: KeyPath
+) -> Iterator[Problem]:
+    given, own = agent["handoffs"], agent.get("name")
+    others = [name for name in names if name != own]
+    if given is True and not others:
+        yield tree.problem("There is no other agent to hand over to.", path)
+    for name in others if given is True else _list(given):
+        if name in others and len(name) > MAX_NAME:
+            said = f"The name {name!r} is too long to hand over to: at most {MAX_NAME} characters."
+            yield tree.problem(said, path)
+    for number, name in enumerate(_list(given)):
+        place = (*path, number)
+        if name == own:
+            yield tree.problem(f"The agent {name!r} cannot hand over to itself.", place)
+        elif isinstance(name, str) and name.strip() and name not in others:
+            yield tree.problem(unknown_choice("agent", name, others), place)
+        elif name in _list(given)[:number]:
+            yield tree.problem(f"The agent {name!r} is listed twice.", place)
 
 
 def _mapping(value: object) -> dict[Any, Any]:
