@@ -18,6 +18,7 @@
     ├── BudgetExceededError           not tried: .limit is spent; .spent, .allowed
     ├── AgentError                    .agent: it could not do its part in a team's answer
     │   └── AgentTimeoutError         it took longer than .seconds, its limits.timeout
+    ├── McpServerError                .server: an MCP server cannot be reached, refuses, or broke off
     ├── StructuredOutputError         the model's answer does not fit the schema asked for
     ├── WeightsError                  model weights are missing, corrupted or cannot be fetched
     ├── DatabaseError                 PostgreSQL is unreachable, too old or refused
@@ -273,6 +274,19 @@ class BudgetExceededError(AgentKitError):
         self.limit = limit
         self.spent = spent
         self.allowed = allowed
+
+
+class McpServerError(AgentKitError):
+    """An MCP server cannot be reached or failed; `server` is its name in the blueprint.
+
+    `message` is fit for a model's eyes; addresses and what the server said are in `hint`.
+    """
+
+    code = "mcp_server_error"
+
+    def __init__(self, message: str, *, server: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.server = server
 
 
 class StructuredOutputError(AgentKitError):

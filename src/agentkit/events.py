@@ -5,8 +5,8 @@ format: `wiring` subscribes the sinks. A sink that fails is logged, never raised
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 logger = logging.getLogger(__name__)
@@ -146,6 +146,8 @@ class RouteDecided(Event):
         method: Strategy that decided, for example `semantic`.
         duration: Seconds the decision took.
         request_id: The run's request id.
+        scores: Score of each agent and of `supervisor`, where a strategy computed them.
+        reason: Why, in one sentence.
     """
 
     blueprint: str
@@ -153,6 +155,8 @@ class RouteDecided(Event):
     method: str
     duration: float
     request_id: str
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,11 @@ def test_a_key_that_only_agents_have_is_refused_in_a_team(project: Path, said: A
     [
         ("../../outside", "'../../outside' is outside of 'ROOT', the folder blueprints may take teams from."),
         ("/etc/passwd", "the path '/etc/passwd' must be relative to this file."),
-        ("../clustr", "there is no file '../clustr', nor a folder of that name with blueprint.yaml."),
+        (
+            "../clustr",
+            "there is no file '../clustr', nor a folder of that name with blueprint.yaml."
+            " Did you mean 'cluster'?",
+        ),
         (".", "a cycle: team/blueprint.yaml → team/blueprint.yaml."),
         ("../link", "'../link' is outside of 'ROOT', the folder blueprints may take teams from."),
     ],

@@ -28,17 +28,32 @@ AgentName = Annotated[
 
 
 class ToolSpec(Section):
-    """One tool of an agent: a registered one by name, or a function by import path."""
+    """Tools of an agent: a registered one by name, a function by import path, or those of an MCP server."""
 
     name: Text | None = Field(default=None, description="Name of a registered tool.")
     use: Reference | None = Field(
         default=None, description="module:attribute; the module must be under security.allowed_modules."
     )
 
+    mcp: Text | None = Field(default=None, description="Name under mcp_servers: the tools of that server.")
+    include: tuple[Text, ...] = Field(
+        default=(), description="Patterns of the names of an MCP server's tools, like get_*; all if absent."
+    )
+    exclude: tuple[Text, ...] = Field(
+        default=(), description="Patterns of tools left out all the same, like *_admin."
+    )
+
+    @property
+    def title(self) -> str:
+        """How people are told of it."""
+        return f"mcp {self.mcp}" if self.mcp else self.name or self.use or ""
+
     @model_validator(mode="after")
-    def _one_of_both(self) -> "ToolSpec":
-        if (self.name is None) == (self.use is None):
-            raise ValueError("a tool has either 'name' or 'use', and only one of them.")
+    def _one_kind(self) -> "ToolSpec":
+        if sum(kind is not None for kind in (self.name, self.use, self.mcp)) != 1:
+            raise ValueError("a tool has either 'name', 'use' or 'mcp', and only one of them.")
+        if self.mcp is None and (self.include or self.exclude):
+            raise ValueError("'include' and 'exclude' choose among the tools of an MCP server: add 'mcp'.")
         return self
 
 

@@ -10,15 +10,18 @@ from agentkit.blueprints.agents import ToolSpec
 from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.handoffs import check_handoffs
+from agentkit.blueprints.inheritance import nearest_file
 from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
+from agentkit.blueprints.mcp_checks import check_mcp
 from agentkit.blueprints.memory import check_memory
 from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, SupervisorSpec
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
+from agentkit.blueprints.semantic_checks import unused_or_unreached
 from agentkit.blueprints.sources import SourceTree
 from agentkit.blueprints.teams import is_team
 from agentkit.errors import Problem, PromptError, UnknownNameError
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
 from agentkit.references import is_allowed, refusal
@@ -67,7 +70,7 @@ class Checker:
         self._tools = tools
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
-        self.found_prompts: dict[PromptRef, Prompt] = {}
+        self.found_prompts: dict[PromptRef, PromptVersion] = {}
 
     def run(self) -> None:
         """Do all checks."""
@@ -83,6 +86,8 @@ class Checker:
         check_rules(self._tree, self._value, self.problems)
         check_handoffs(self._tree, self._value, self._prompts, self.found_prompts, self.problems)
         check_memory(self._tree, self._value, self._prompts, self.found_prompts, self.problems)
+        check_mcp(self._tree, self._value, self.problems, self.warnings)
+        self.warnings += unused_or_unreached(self._tree, self._value)
         self._names_differ(count)
         for index in range(count):
             if not is_team(self._at(("agents", index))):
@@ -208,8 +213,8 @@ class Checker:
             tool = self._part(ToolSpec, place)
             if tool is None:
                 continue
-            if tool in seen:
-                self._report(f"The tool {(tool.name or tool.use)!r} is listed twice.", place)
+            if tool in seen and tool.mcp is None:
+                self._report(f"The tool {tool.title!r} is listed twice.", place)
             seen.append(tool)
             self._tool(tool, place)
 
@@ -229,7 +234,7 @@ class Checker:
         if wanted is None:
             return
         try:
-            prompt = self._prompts.get(wanted.ref, wanted.version)
+            prompt = self._prompts.version(wanted.ref, wanted.version)
         except UnknownNameError as error:
             self._report(error.message, (*path, "ref" if error.kind == "prompt" else "version"))
             return
@@ -258,7 +263,8 @@ class Checker:
             fed.add(source.scope)
             path = self._tree.resolve(source.path, (*place, "path"))
             if not path.exists():
-                self._report(f"There is no file or folder {str(path)!r}.", (*place, "path"))
+                message = f"There is no file or folder {str(path)!r}.{nearest_file(path)}"
+                self._report(message, (*place, "path"))
         for path in scopes:
             for number, scope in self._texts(path):
                 if scope not in fed:

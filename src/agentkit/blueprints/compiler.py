@@ -1,22 +1,23 @@
 """From a checked blueprint to a compiled graph."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 
-from agentkit.blueprints.agents import AgentSpec, SpendingSpec, ToolSpec
+from agentkit.blueprints.agent_tools import Offered, agent_tools
+from agentkit.blueprints.agents import AgentSpec, SpendingSpec
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.handoffs import TASK_PROMPT, TOOL_PROMPT, targets
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
 from agentkit.blueprints.memory import RECALL, REMEMBER
-from agentkit.blueprints.team_graphs import as_agent, within
+from agentkit.blueprints.team_graphs import as_agent, offered_here, within
 from agentkit.blueprints.teams import TeamSpec
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
@@ -40,11 +41,9 @@ from agentkit.llm.budgets import Limits
 from agentkit.llm.chat_model import GatewayChatModel
 from agentkit.llm.gateway import LLMGateway
 from agentkit.llm.providers.scripted import Script
-from agentkit.prompts import Prompt
+from agentkit.prompts import PromptText, PromptVersion
 from agentkit.rag.retriever import RAGRetriever
 from agentkit.rag.vector_store import PgVectorStore
-from agentkit.references import load
-from agentkit.tools import TOOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class Parts:
         memory: Keeps what outlasts a conversation, or None.
         path: Names of the teams the blueprint is in, each with a `/` behind it; whose scripts these
             are begins with it.
+        mcp_tools: What its MCP servers offer, by their names; those of its teams by path.
     """
 
     gateway: LLMGateway
@@ -72,6 +72,7 @@ class Parts:
     events: EventBus
     home: asyncio.AbstractEventLoop | None
     scripts: Mapping[str, Script] | None = None
+    mcp_tools: Offered = field(default_factory=dict[str, Any])
     path: str = ""
     memory: BaseStore | None = None
 
@@ -91,7 +92,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     """Build the graph a blueprint describes.
 
     Raises:
-        ConfigurationError: A tool cannot be imported, or is no tool.
+        ConfigurationError: A tool cannot be imported, is no tool, or has the name of another.
         UnknownNameError: A model's provider is unknown.
     """
     spec = blueprint.spec
@@ -101,7 +102,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     return build_supervisor(
         agents,
         model=_model(spec.supervisor.model, SUPERVISOR, blueprint, parts),
-        routing=Routing(tuple(_strategy(name, blueprint, parts) for name in spec.routing.strategy)),
+        routing=compile_routing(blueprint, parts),
         prompt=_fill(supervisor_prompt, agents=listing(cards)),
         combine=_combine(blueprint),
         name=spec.name,
@@ -122,12 +123,17 @@ def _member(member: AgentSpec | TeamSpec, blueprint: LoadedBlueprint, parts: Par
     return as_agent(member, team)
 
 
+def compile_routing(blueprint: LoadedBlueprint, parts: Parts) -> Routing:
+    """Build the cascade that chooses who answers; raises as `compile_blueprint`."""
+    return Routing(tuple(_strategy(name, blueprint, parts) for name in blueprint.spec.routing.strategy))
+
+
 def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     return build_agent(
         name=agent.name,
         model=_model(agent.model, agent.name, blueprint, parts),
         tools=[
-            *(_tool(tool, blueprint.spec.security.allowed_modules) for tool in agent.tools),
+            *agent_tools(agent, blueprint.spec.security.allowed_modules, offered_here(parts)),
             *_memory(agent, blueprint),
         ],
         prompt=_fill(blueprint.prompts[agent.prompt]),
@@ -202,7 +208,10 @@ def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStr
     model = _model(routing.llm.model or blueprint.spec.supervisor.model, SUPERVISOR, blueprint, parts)
     limit = str(routing.parallel)
     return LLMRouting(
-        model, lambda agents: _fill(prompt, agents=agents, limit=limit), parallel=routing.parallel
+        model,
+        lambda agents: _fill(prompt, agents=agents, limit=limit),
+        parallel=routing.parallel,
+        candidates=routing.llm.candidates,
     )
 
 
@@ -229,15 +238,6 @@ def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:
     return lambda sources: blueprint.prompts[ref].render(sources=sources)
 
 
-def _fill(prompt: Prompt, **values: str) -> str:
+def _fill(prompt: PromptVersion, **values: str) -> PromptText:
     """Render with those of the offered values that the prompt uses."""
     return prompt.render(**{name: value for name, value in values.items() if name in prompt.variables})
-
-
-def _tool(spec: ToolSpec, allowed: Sequence[str]) -> BaseTool | Callable[..., Any]:
-    if spec.use is None:
-        return TOOLS.get(spec.name or "")
-    tool = load(spec.use, allowed=allowed, kind="tool")
-    if not isinstance(tool, BaseTool) and not callable(tool):
-        raise ConfigurationError(f"{spec.use!r} is neither a LangChain tool nor a function.")
-    return cast("BaseTool | Callable[..., Any]", tool)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem, PromptError, UnknownNameError
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_source import KeyPath
 
 
@@ -14,7 +14,7 @@ def find_prompts(
     path: KeyPath,
     needed: Sequence[tuple[PromptRef, frozenset[str]]],
     prompts: PromptManager,
-) -> tuple[dict[PromptRef, Prompt], list[Problem]]:
+) -> tuple[dict[PromptRef, PromptVersion], list[Problem]]:
     """Return prompts in the version to use, and what is wrong with them.
 
     Args:
@@ -23,11 +23,11 @@ def find_prompts(
         needed: The prompts, each with the variables it is given; it may use fewer.
         prompts: Where they are.
     """
-    found: dict[PromptRef, Prompt] = {}
+    found: dict[PromptRef, PromptVersion] = {}
     problems: list[Problem] = []
     for ref, variables in needed:
         try:
-            prompt = prompts.get(ref.ref)
+            prompt = prompts.version(ref.ref)
         except UnknownNameError as error:
             problems.append(tree.problem(error.message, path))
         except PromptError as error:

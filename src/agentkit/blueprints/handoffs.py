@@ -9,7 +9,7 @@ from agentkit.blueprints.fields import PromptRef, Text
 from agentkit.blueprints.fixed_prompts import find_prompts
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
 
@@ -52,7 +52,7 @@ def check_handoffs(
     tree: SourceTree,
     value: dict[str, Any],
     prompts: PromptManager,
-    found: dict[PromptRef, Prompt],
+    found: dict[PromptRef, PromptVersion],
     problems: list[Problem],
 ) -> None:
     """Add every fault of the agents' `handoffs` to `problems`, and the prompts they need to `found`."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from agentkit.blueprints.layers import Layer, Origin, merge
-from agentkit.errors import Problem
+from agentkit.errors import Problem, nearest
 from agentkit.prompts.yaml_source import KeyPath, YamlDocument, read_yaml
 
 MAIN_FILE = "blueprint.yaml"
@@ -47,7 +47,11 @@ class Inheritance:
         main, agents = self._files(path)
         if not isinstance(main.value, dict):
             if not main.problems:
-                text = "A blueprint is a mapping of keys to values; see docs/blueprints.md."
+                text = (
+                    "A blueprint is a mapping of keys to values; see docs/blueprints.md."
+                    if main.value is not None
+                    else "There is nothing in this file. A blueprint begins with 'apiVersion: agentkit/v1'."
+                )
                 main.problems.append(main.problem(text))
             return Layer(None, Origin(main))
         own = _own_layer(main, agents)
@@ -127,7 +131,8 @@ def out_of_reach(text: str, target: Path, project: Path, purpose: str) -> str | 
     if not target.is_relative_to(project):
         return f"{text!r} is outside of {str(project)!r}, the folder blueprints may {purpose}."
     if not target.is_file():
-        return f"there is no file {text!r}, nor a folder of that name with {MAIN_FILE}."
+        guess = nearest_file(target)
+        return f"there is no file {text!r}, nor a folder of that name with {MAIN_FILE}.{guess}"
     return None
 
 
@@ -170,6 +175,15 @@ def _extended(main: YamlDocument) -> list[tuple[str, KeyPath]]:
         items = enumerate(cast("list[object]", value))
         return [(item, ("extends", index)) for index, item in items if isinstance(item, str) and item]
     return [(value, ("extends",))] if isinstance(value, str) and value else []
+
+
+def nearest_file(path: Path) -> str:
+    """Return " Did you mean 'NAME'?" for the name in the same folder most like this one, or nothing."""
+    try:
+        guess = nearest(path.name, [entry.name for entry in path.parent.iterdir()])
+    except (OSError, ValueError):  # no such folder; a NUL in its name
+        return ""
+    return f" Did you mean {guess!r}?" if guess else ""
 
 
 def _project(path: Path) -> Path:

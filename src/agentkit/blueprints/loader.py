@@ -13,16 +13,18 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from agentkit.blueprints.checks import Checker
-from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.fields import PATTERNS, PromptRef
 from agentkit.blueprints.interpolation import SECRETS, Surroundings
+from agentkit.blueprints.mcp import mcp_servers
 from agentkit.blueprints.memory import check_store
 from agentkit.blueprints.nested import Above, Teams
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.blueprints.teams import of_member
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import describe
+from agentkit.tools.mcp import McpServer
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -49,6 +51,7 @@ class LoadedBlueprint:
             its teams last.
         prompts: The prompts it uses, in the version it uses: pinned when it was loaded.
         sources: Its own knowledge sources with absolute paths; its teams have theirs.
+        mcp_servers: Its own MCP servers by name, with absolute folders.
         warnings: Things that work but are probably not meant.
         teams: The blueprints that are agents of this one, by the agent's name.
     """
@@ -57,8 +60,9 @@ class LoadedBlueprint:
     digest: str
     root: Path
     files: tuple[Path, ...]
-    prompts: Mapping[PromptRef, Prompt]
+    prompts: Mapping[PromptRef, PromptVersion]
     sources: tuple[Source, ...]
+    mcp_servers: Mapping[str, McpServer]
     warnings: tuple[Problem, ...]
     teams: "Mapping[str, LoadedBlueprint]" = field(
         default_factory=lambda: MappingProxyType(dict[str, LoadedBlueprint]())
@@ -139,6 +143,7 @@ def load(
             )
             for number, source in enumerate(spec.knowledge.sources)
         ),
+        mcp_servers=MappingProxyType(mcp_servers(spec.mcp_servers, tree)),
         warnings=(*_name_warning(tree, spec, path), *checker.warnings, *teams.warnings),
         teams=MappingProxyType(teams.loaded),
     )
@@ -196,7 +201,7 @@ def _validate(tree: SourceTree) -> tuple[Blueprint | None, list[Problem], dict[s
     for fault in details:
         place, inner, model = of_member(fault)
         document, path = tree.locate(place)
-        problems.append(describe(inner, model or Blueprint, document, path))
+        problems.append(describe(inner, model or Blueprint, document, path, PATTERNS))
         if fault["type"] in ("extra_forbidden", "invalid_key"):
             owner: Any = value
             for key in place[:-1]:
@@ -223,7 +228,7 @@ def _name_warning(tree: SourceTree, spec: Blueprint, path: Path) -> Sequence[Pro
 def _digest(
     tree: SourceTree,
     spec: Blueprint,
-    prompts: Mapping[PromptRef, Prompt],
+    prompts: Mapping[PromptRef, PromptVersion],
     teams: Mapping[str, LoadedBlueprint],
 ) -> str:
     content: dict[str, object] = {
@@ -232,7 +237,7 @@ def _digest(
             for file, document in zip(tree.files, tree.documents, strict=True)
         },
         "spec": spec.model_dump(mode="json"),
-        "prompts": sorted([prompt.ref, prompt.version, prompt.template] for prompt in prompts.values()),
+        "prompts": sorted([prompt.ref, prompt.version, prompt.content] for prompt in prompts.values()),
         **({"teams": {name: team.digest for name, team in teams.items()}} if teams else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

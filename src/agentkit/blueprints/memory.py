@@ -7,7 +7,7 @@ from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.fixed_prompts import find_prompts
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 
 if TYPE_CHECKING:
     from agentkit.blueprints.loader import LoadedBlueprint
@@ -21,7 +21,7 @@ def check_memory(
     tree: SourceTree,
     value: dict[str, Any],
     prompts: PromptManager,
-    found: dict[PromptRef, Prompt],
+    found: dict[PromptRef, PromptVersion],
     problems: list[Problem],
 ) -> None:
     """Add the prompts of agents with `memory` to `found`, and what is wrong with them to `problems`."""

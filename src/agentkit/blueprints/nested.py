@@ -43,12 +43,14 @@ class Above:
         chain: Their main files, the outermost first.
         project: Folder that nothing outside of is read.
         allowed: What each allows code to be loaded from, by its name.
+        commands: Commands each allows MCP servers to be started with, by its name.
         read: Main files of all teams read so far, shared by the whole tree.
     """
 
     chain: tuple[Path, ...]
     project: Path
     allowed: tuple[tuple[str, tuple[str, ...]], ...]
+    commands: tuple[tuple[str, tuple[str, ...]], ...]
     read: list[Path] = field(default_factory=list[Path])
 
 
@@ -158,6 +160,16 @@ class Teams:
                         f"team. Allowed: {valid}. Add its module there too if you trust it."
                     )
                     self._report(message, path)
+        for name, server in _mapping(self._value.get("mcp_servers")).items():
+            command = _mapping(server).get("command")
+            for owner, commands in above.commands:
+                if isinstance(command, str) and command not in commands:
+                    valid = ", ".join(commands) or "(none)"
+                    message = (
+                        f"{command!r} is not in security.allowed_commands of {owner!r}, of which this is a "
+                        f"team. Allowed: {valid}. Add it there too if you trust it."
+                    )
+                    self._report(message, ("mcp_servers", name, "command"))
 
     def _tests_name_teams(self) -> None:
         """Who is in a team is named by its path in tests: `cluster/kubernetes`."""
@@ -203,13 +215,20 @@ def _with(tree: SourceTree, value: dict[str, Any], above: Above | None) -> Above
     """What the teams of this blueprint are in."""
     main = tree.files[0].resolve()
     try:
-        allowed = SecuritySpec.model_validate(value.get("security") or {}).allowed_modules
+        security = SecuritySpec.model_validate(value.get("security") or {})
     except ValidationError:  # reported; nothing is run then
-        allowed = ()
-    own = (str(value.get("name") or main.parent.name), allowed)
+        security = SecuritySpec()
+    name = str(value.get("name") or main.parent.name)
+    modules, commands = (name, security.allowed_modules), (name, security.allowed_commands)
     if above is None:
-        return Above((main,), tree.project, (own,))
-    return Above((*above.chain, main), above.project, (*above.allowed, own), above.read)
+        return Above((main,), tree.project, (modules,), (commands,))
+    return Above(
+        (*above.chain, main),
+        above.project,
+        (*above.allowed, modules),
+        (*above.commands, commands),
+        above.read,
+    )
 
 
 def _described(member: TeamSpec, below: "LoadedBlueprint") -> TeamSpec:

@@ -89,7 +89,7 @@ def _agent(agent: AgentSpec, blueprint: Blueprint) -> _Card:
     if agent.knowledge_scope:
         lines.append(f"knowledge: {', '.join(agent.knowledge_scope)}")
     if agent.tools:
-        lines.append(f"tools: {', '.join(tool.name or tool.use or '' for tool in agent.tools)}")
+        lines.append(f"tools: {', '.join(tool.title for tool in agent.tools)}")
     if to := targets(agent, blueprint):
         lines.append(f"hands over to: {', '.join(to)}")
     return _card(agent.name, lines)

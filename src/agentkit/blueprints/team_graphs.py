@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agentkit.blueprints.agent_tools import Offered
 from agentkit.blueprints.agents import SpendingSpec
 from agentkit.blueprints.teams import PATH_SEPARATOR, TeamSpec
 from agentkit.graphs.bridge import Graph
@@ -18,6 +19,16 @@ def within(parts: "Parts", team: str) -> "Parts":
     return replace(parts, checkpointer=None, memory=None, path=f"{parts.path}{team}{PATH_SEPARATOR}")
 
 
+def offered_here(parts: "Parts") -> Offered:
+    """What the MCP servers of the blueprint itself offer, by the names it gave them."""
+    below = {
+        name.removeprefix(parts.path): tools
+        for name, tools in parts.mcp_tools.items()
+        if name.startswith(parts.path)
+    }
+    return {name: tools for name, tools in below.items() if PATH_SEPARATOR not in name}
+
+
 def as_agent(member: TeamSpec, team: Graph) -> Graph:
     """Return the team's graph under the name, and within the limits, it has as an agent."""
     about = AgentCard(
@@ -28,7 +39,7 @@ def as_agent(member: TeamSpec, team: Graph) -> Graph:
         member.limits.timeout,
     )
     limits = _tighter(team.limits, member.limits)
-    agent = Graph.adopt(team, home=team.home, about=about, limits=limits, team=True)
+    agent = Graph.adopt(team, home=team.home, about=about, limits=limits, team=True, prompts=team.prompts)
     agent.name = member.name
     return agent
 

@@ -73,5 +73,7 @@ def of_member(
     kind = _KINDS.get(str(place[2])) if place[:1] == ("agents",) and place[2:] else None
     if kind is None:
         return place, fault, None
+    if not place[3:]:  # the entry as a whole
+        return place[:2], cast("ErrorDetails", {**fault, "loc": place[:2]}), None
     inner = cast("ErrorDetails", {**fault, "loc": place[3:]})
     return (*place[:2], *place[3:]), inner, kind

@@ -13,9 +13,11 @@ from agentkit.context import RunContext
 from agentkit.graphs.bridge import NO_LIMITS, Graph
 from agentkit.graphs.handoffs import HandoffMiddleware
 from agentkit.graphs.nodes import KnowledgeMiddleware, Retrieve
+from agentkit.graphs.prompted import PromptsNoted
 from agentkit.graphs.prompts import packaged
 from agentkit.graphs.routing.base import HISTORY_TOKENS, AgentCard
 from agentkit.llm.budgets import Limits
+from agentkit.prompts import labels
 
 TOOL_ITERATIONS = 5
 
@@ -44,7 +46,8 @@ def build_agent(
         name: Its name in messages, traces and routes.
         model: Any LangChain chat model.
         tools: LangChain tools or typed functions it may call.
-        prompt: System prompt.
+        prompt: System prompt. One from `PromptManager.get` is named, with its version, in
+            traces and in its messages' `response_metadata["prompts"]`.
         retriever: Finds passages before the model is asked; see `graphs.knowledge` for
             adapters. None: no retrieval node.
         sources_prompt: Turns the numbered passages into the text above the question.
@@ -67,6 +70,7 @@ def build_agent(
         A compiled graph; `invoke`, `stream`, `ainvoke` and `astream` all work.
     """
     middleware: list[AgentMiddleware[Any, Any, Any]] = []
+    shown: Callable[[str], str] = str
     if retriever is not None:
         shown = sources_prompt or packaged("retrieval", "sources")
         middleware.append(KnowledgeMiddleware(retriever, shown))
@@ -75,14 +79,17 @@ def build_agent(
     if tools or handoffs:
         # The model is asked once more than tools are run: to answer with the last results.
         middleware.append(ModelCallLimitMiddleware(run_limit=tool_iterations + 1))
+    used = labels(prompt, shown(""))
+    if used:
+        middleware.append(PromptsNoted(used))
     graph = create_agent(
         model,
         list(tools),
-        system_prompt=prompt or None,
+        system_prompt=str(prompt) or None,
         middleware=middleware,
         context_schema=RunContext,
         name=name,
     )
     others = tuple(card.name for card in handoffs)
     about = AgentCard(name, description, tuple(examples), history_tokens, timeout, others)
-    return Graph.adopt(graph, home=home, about=about, limits=limits)
+    return Graph.adopt(graph, home=home, about=about, limits=limits, prompts=used)

@@ -6,7 +6,7 @@ LangGraph; calls from another loop, or from no loop at all, are carried over.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Self, cast
 
@@ -15,6 +15,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from agentkit import portal
 from agentkit.graphs import failures
+from agentkit.graphs.prompted import noting
 from agentkit.graphs.routing.base import AgentCard
 from agentkit.llm.budgets import Limits, limited
 
@@ -32,12 +33,14 @@ class Graph(AnyGraph):
         about: What a supervisor knows of it; None for a graph that is no agent.
         limits: What the model calls of one run may spend together.
         team: Whether it is several agents, of which one may fail without the others.
+        prompts: Labels of the prompt versions it uses; in the metadata of its runs.
     """
 
     home: asyncio.AbstractEventLoop | None
     about: AgentCard | None
     limits: Limits
     team: bool
+    prompts: tuple[str, ...]
 
     @classmethod
     def adopt(
@@ -48,6 +51,7 @@ class Graph(AnyGraph):
         about: AgentCard | None = None,
         limits: Limits = NO_LIMITS,
         team: bool = False,
+        prompts: Sequence[str] = (),
     ) -> Self:
         """Return `graph` as a `Graph`; LangGraph's builders only compile to its own class."""
         adopted = cls.__new__(cls)
@@ -56,6 +60,7 @@ class Graph(AnyGraph):
         adopted.about = about
         adopted.limits = limits
         adopted.team = team
+        adopted.prompts = tuple(prompts)
         return adopted
 
     def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -92,6 +97,7 @@ class Graph(AnyGraph):
     ) -> Callable[[], AsyncIterator[Any]]:
         if self.limits:
             config = limited(config, self.limits, of=f"a run of {self.name}")
+        config = noting(config, self.prompts)
         if self.team:
             config = failures.collecting(config)
         return cast("Callable[[], AsyncIterator[Any]]", partial(super().astream, input, config, **kwargs))

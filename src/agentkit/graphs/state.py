@@ -19,7 +19,8 @@ class RouteDecision(TypedDict):
         agents: Chosen agents in order, which is also the order of their answers; empty when
             the supervisor answers itself.
         method: Strategy that decided; `direct` when none chose an agent.
-        scores: Score of each agent in [-1, 1], where the strategy computes one.
+        scores: Score of each agent and of the supervisor in [-1, 1], where a strategy that was
+            asked computes them; also when another one decided in the end.
         reason: One sentence a person can read.
     """
 
@@ -71,6 +72,7 @@ class AgentPart(TypedDict):
             log only: it may name things users should not see.
         model: Model that answered, or an empty string.
         sources: What it found, until the parts are joined; empty then.
+        prompts: Labels of the prompt versions it answered with.
     """
 
     agent: str
@@ -79,6 +81,7 @@ class AgentPart(TypedDict):
     error: str
     model: str
     sources: list[Source]
+    prompts: NotRequired[list[str]]
 
 
 StopReason = Literal["loop", "max_hops"]

@@ -37,12 +37,14 @@ from agentkit.graphs.bridge import NO_LIMITS, Graph
 from agentkit.graphs.handoffs import HANDOFF, MAX_HOPS, Handoffs
 from agentkit.graphs.joining import Joining, joined, ordered
 from agentkit.graphs.nodes import above_question, fenced, recent
+from agentkit.graphs.prompted import noting, with_prompts
 from agentkit.graphs.prompts import packaged
-from agentkit.graphs.routing.base import HISTORY_TOKENS, SUPERVISOR, AgentCard, Routing, listing
+from agentkit.graphs.routing.base import ANYONE, HISTORY_TOKENS, SUPERVISOR, AgentCard, Routing, listing
 from agentkit.graphs.routing.llm import LLMRouting
 from agentkit.graphs.state import AgentInput, AgentPart, SupervisorState
 from agentkit.graphs.worker import JOIN, worker
 from agentkit.llm.budgets import Limits
+from agentkit.prompts import labels
 
 logger = logging.getLogger(__name__)
 
@@ -91,13 +93,12 @@ def build_supervisor(
         ConfigurationError: There is no agent, or one has a name the graph uses itself.
     """
     cards = _cards(agents)
+    system = packaged("supervisor", "agents")(listing(cards)) if prompt is None else prompt
     node = _Supervisor(
         cards=cards,
         model=model,
         routing=routing or Routing((LLMRouting(model, packaged("routing", "agents")),)),
-        system=(
-            SystemMessage(packaged("supervisor", "agents")(listing(cards)) if prompt is None else prompt),
-        ),
+        system=system,
         combine=None if combine is None else fenced(combine),
         name=name,
         events=events or EventBus(),
@@ -116,7 +117,8 @@ def build_supervisor(
     builder.add_node(JOIN, node.join)
     builder.add_edge(JOIN, END)
     graph = builder.compile(checkpointer=checkpointer, store=store, name=name)
-    return Graph.adopt(graph, home=home, limits=limits, team=True)
+    used = dict.fromkeys([*labels(system), *(label for agent in agents for label in agent.prompts)])
+    return Graph.adopt(graph, home=home, limits=limits, team=True, prompts=tuple(used))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class _Supervisor:
     cards: tuple[AgentCard, ...]
     model: BaseChatModel
     routing: Routing
-    system: tuple[SystemMessage, ...]
+    system: str
     combine: Callable[[str], str] | None
     name: str
     events: EventBus
@@ -135,7 +137,7 @@ class _Supervisor:
         """Route the last message, or answer it when no agent fits."""
         messages = state["messages"]
         started = time.perf_counter()
-        context = cast("RunContext | None", runtime.context) or RunContext()
+        context = cast("RunContext | None", runtime.context) or ANYONE
         route = await self.routing.decide(messages, self.cards, context)
         self.events.emit(
             RouteDecided(
@@ -144,6 +146,8 @@ class _Supervisor:
                 method=route["method"],
                 duration=time.perf_counter() - started,
                 request_id=context.request_id,
+                scores=dict(route["scores"]),
+                reason=route["reason"],
             )
         )
         runtime.stream_writer({"type": "route", "route": route, "combined": self.combine is not None})
@@ -155,7 +159,8 @@ class _Supervisor:
         if agents := route["agents"]:
             sent = AgentInput(messages=messages, alone=len(agents) == 1)
             return Command(update=update, goto=[Send(agent, sent) for agent in agents])
-        answer = await self.model.ainvoke([*self.system, *recent(messages, HISTORY_TOKENS)])
+        shown = [SystemMessage(str(self.system)), *recent(messages, HISTORY_TOKENS)]
+        answer = await self._said(shown, labels(self.system))
         answer.name = SUPERVISOR
         return Command(update={**update, "messages": [answer]}, goto=END)
 
@@ -171,17 +176,22 @@ class _Supervisor:
             raise _failure(parts[0])
         answer = await self._combined(state["messages"], parts) if len(answered) > 1 else None
         answer = answer or AIMessage(joined(parts))
+        answer = with_prompts(answer, (label for part in answered for label in part.get("prompts", [])))
         answer.name = SUPERVISOR
         return {"messages": [answer], "sources": Overwrite(joining.sources), "parts": Overwrite(parts)}
+
+    async def _said(self, messages: Sequence[AnyMessage], used: list[str]) -> AIMessage:
+        """What the supervisor's model says, with the prompts it was asked with noted."""
+        return with_prompts(await self.model.ainvoke(messages, noting(None, used)), used)
 
     async def _combined(self, messages: Sequence[AnyMessage], parts: Sequence[AgentPart]) -> AIMessage | None:
         """One answer in the model's words; None when that is not wanted, or fails."""
         if self.combine is None:
             return None
         answered = [part for part in parts if part["status"] == "answered"]
-        asked = above_question(recent(messages, HISTORY_TOKENS), self.combine(joined(answered)))
+        text = self.combine(joined(answered))
         try:
-            answer = await self.model.ainvoke(asked)
+            answer = await self._said(above_question(recent(messages, HISTORY_TOKENS), text), labels(text))
         except ScriptError:  # a test's own mistake
             raise
         except (ProviderError, BudgetExceededError) as error:

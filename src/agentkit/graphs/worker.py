@@ -19,6 +19,7 @@ from agentkit.graphs.bridge import Graph
 from agentkit.graphs.handoffs import handed_over
 from agentkit.graphs.joining import failure_text
 from agentkit.graphs.nodes import above_question, recent
+from agentkit.graphs.prompted import prompts_of
 from agentkit.graphs.routing.base import AgentCard
 from agentkit.graphs.state import AgentInput, AgentPart, RouteDecision, Source
 
@@ -103,5 +104,6 @@ async def _part(agent: Graph, card: AgentCard, state: AgentInput) -> tuple[Agent
         error="",
         model=str(answer.response_metadata.get("model_name", "")),
         sources=_sources(result),
+        prompts=prompts_of(answer),
     )
     return part, _below(card, result)

@@ -6,8 +6,11 @@ with PyYAML's parser: `no`, `on`, `010` and `12:30` mean what they look like, on
 huge, deep, or made huge by aliases are refused; all faults are collected, none is raised.
 """
 
+import errno
 import math
+import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +18,7 @@ from typing import Any, cast
 import yaml
 
 from agentkit.errors import Problem
+from agentkit.prompts.yaml_faults import explain
 
 KeyPath = tuple[str | int, ...]
 
@@ -120,8 +124,7 @@ def read_yaml(path: Path, *, display: str | None = None) -> YamlDocument:
     """
     document = YamlDocument(display or str(path))
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        data = _content(path)
     except OSError as error:
         document.problems.append(
             Problem(f"The file cannot be read: {error.strerror or error}.", document.file)
@@ -141,6 +144,18 @@ def read_yaml(path: Path, *, display: str | None = None) -> YamlDocument:
     return parse_yaml(text, document.file)
 
 
+def _content(path: Path) -> bytes:
+    """The first bytes of a regular file, one more than are allowed; a pipe would keep us waiting.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "It is not a regular file")
+        return stream.read(MAX_BYTES + 1)
+
+
 def parse_yaml(text: str, file: str) -> YamlDocument:
     """Parse YAML text; `file` is the name for problems."""
     document = YamlDocument(file, text.removeprefix("\ufeff"))
@@ -152,9 +167,9 @@ def parse_yaml(text: str, file: str) -> YamlDocument:
     except _TooDeepError as error:
         document.report(f"Nested deeper than {MAX_DEPTH} levels.", error.place)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        said = ": ".join(part for part in (error.context, error.problem) if part)
-        document.report(f"Invalid YAML: {said}.", _place(mark, mark) if mark else Position(1, 1))
+        fault = explain(error, document.text)
+        place = Position(fault.line + 1, fault.column + 1, fault.index, fault.index)
+        document.report(f"Invalid YAML: {fault.message}.", place)
     else:
         if node is not None:
             _Builder(document).build(node)
@@ -280,7 +295,7 @@ class _Builder:
 
     def _key(self, node: yaml.Node, place: Position) -> str | int | None:
         if not isinstance(node, yaml.ScalarNode):
-            self._document.report("A key must be text or a whole number.", place)
+            self._document.report("A key must be text or a whole number; put {{…}} in quotes.", place)
             return None
         if node.value == "<<" and node.style is None:
             self._document.report("Merge keys (<<) are not supported: write the keys out.", place)
@@ -294,4 +309,5 @@ class _Builder:
 
     def _refuse_tag(self, node: yaml.Node, expected: str, place: Position) -> None:
         if node.tag != f"tag:yaml.org,2002:{expected}":
-            self._document.report(f"Tags are not supported: remove {node.tag!r}.", place)
+            written = node.tag.replace("tag:yaml.org,2002:", "!!")
+            self._document.report(f"Tags are not supported: remove {written!r}.", place)

@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 
 from agentkit.context import RunContext
 from agentkit.graphs.bridge import Graph
+from agentkit.graphs.prompted import prompts_of
 from agentkit.graphs.state import AgentPart, Hop, RouteDecision, Source, StopReason
 from agentkit.services.nested import Namespace, Nested
 from agentkit.services.several import Several
@@ -41,6 +42,7 @@ class Answer:
     tool_calls: list[ToolCallRecord]
     usage: Usage
     model: str
+    prompts: list[str] = field(default_factory=list[str])
     teams: dict[str, RouteDecision] = field(default_factory=dict[str, RouteDecision])
     hops: list[Hop] = field(default_factory=list[Hop])
     stopped: StopReason | None = None
@@ -96,6 +98,7 @@ class _Turn:
     tool_calls: dict[str, ToolCallRecord] = field(default_factory=dict[str, ToolCallRecord])
     answers: list[str] = field(default_factory=list[str])
     models: list[str] = field(default_factory=list[str])
+    prompts: list[str] = field(default_factory=list[str])
     several: Several | None = None
     nested: Nested = field(default_factory=Nested)
     hops: list[Hop] = field(default_factory=list[Hop])
@@ -169,6 +172,7 @@ class ChatService:
             tool_calls=list(turn.tool_calls.values()),
             usage=usage,
             model=", ".join(dict.fromkeys(model for model in turn.models if model)),
+            prompts=list(dict.fromkeys(turn.prompts)),
             teams=turn.nested.routes,
             hops=turn.hops,
             stopped=turn.stopped,
@@ -203,6 +207,7 @@ def _own_events(turn: _Turn, messages: list[BaseMessage], update: dict[str, Any]
         if isinstance(message, AIMessage):
             turn.answers.append(message.text)
             turn.models.append(str(message.response_metadata.get("model_name", "")))
+            turn.prompts += prompts_of(message)
     turn.hops = update.get("hops") or turn.hops
     turn.stopped = update.get("stopped") or turn.stopped
     return _part_events(turn, turn.several, update) if turn.several else []

@@ -18,6 +18,9 @@ SUPERVISOR = "supervisor"
 
 HISTORY_TOKENS = 2000
 
+Scores = dict[str, float]
+"""Score of each agent and, as `supervisor`, of the supervisor itself; in [-1, 1]."""
+
 ANYONE = RunContext(request_id="")
 """Who asks, where nobody said."""
 
@@ -47,7 +50,11 @@ class RoutingStrategy(Protocol):
     """Decides who answers, or passes by returning None."""
 
     async def decide(
-        self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard], context: RunContext = ANYONE
+        self,
+        messages: Sequence[AnyMessage],
+        agents: Sequence[AgentCard],
+        context: RunContext = ANYONE,
+        scores: Scores | None = None,
     ) -> RouteDecision | None:
         """Return a decision for the last user message, or None to let the next strategy try.
 
@@ -55,6 +62,8 @@ class RoutingStrategy(Protocol):
             messages: The conversation, oldest first; the last is the user's.
             agents: The candidates, always in the same order.
             context: Who asks.
+            scores: What strategies before this one found. One that computes scores writes them
+                there, also when it passes.
         """
         ...
 
@@ -74,7 +83,7 @@ class Routing:
     async def decide(
         self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard], context: RunContext = ANYONE
     ) -> RouteDecision:
-        """Return the first decision any strategy makes.
+        """Return the first decision any strategy makes, with the scores of those before it.
 
         Raises:
             ProviderError: No strategy decided, and the last one could not ask its model. The
@@ -82,9 +91,10 @@ class Routing:
             EmbeddingError: Likewise, of an embedding model.
         """
         failure: ProviderError | EmbeddingError | None = None
+        scores: Scores = {}
         for strategy in self.strategies:
             try:
-                decision = await strategy.decide(messages, agents, context)
+                decision = await strategy.decide(messages, agents, context, scores)
             except ScriptError:  # a test's own mistake
                 raise
             except (ProviderError, EmbeddingError) as error:
@@ -92,11 +102,11 @@ class Routing:
                 failure = error
                 continue
             if decision is not None:
-                return decision
+                return {**decision, "scores": decision["scores"] or dict(scores)}
             failure = None
         if failure is not None:
             raise failure
-        return RouteDecision(agents=[], method="direct", scores={}, reason="No strategy chose an agent.")
+        return RouteDecision(agents=[], method="direct", scores=scores, reason="No strategy chose an agent.")
 
 
 def listing(agents: Sequence[AgentCard]) -> str:
