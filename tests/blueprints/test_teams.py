@@ -176,8 +176,10 @@ def test_a_key_that_only_agents_have_is_refused_in_a_team(project: Path, said: A
         ("/etc/passwd", "the path '/etc/passwd' must be relative to this file."),
         (
             "../clustr",
-            "there is no file '../clustr', nor a folder of that name with blueprint.yaml."
-            " Did you mean 'cluster'?",
+            (
+                "there is no file '../clustr', nor a folder of that name with blueprint.yaml. "
+                "Did you mean 'cluster'?"
+            ),
         ),
         (".", "a cycle: team/blueprint.yaml → team/blueprint.yaml."),
         ("../link", "'../link' is outside of 'ROOT', the folder blueprints may take teams from."),
@@ -235,6 +237,18 @@ def test_a_team_loads_no_code_that_the_blueprint_above_does_not_allow(project: P
     )
     change(project, "team", "models:", "security: {allowed_modules: [tests.helpers]}\nmodels:")
     assert read(project).teams["cluster"].spec.agent("kubernetes").tools
+
+
+def test_a_team_starts_no_command_that_the_blueprint_above_does_not_allow(project: Path, said: Any) -> None:
+    change(
+        project, "cluster", "[tests]}", "[tests], allowed_commands: [uvx]}\nmcp_servers: {t: {command: uvx}}"
+    )
+    assert list(read(project, "cluster").mcp_servers) == ["t"]
+    [line] = said()
+    assert line.startswith("cluster/blueprint.yaml:8:")
+    assert "'uvx' is not in security.allowed_commands of 'team', of which this is a team." in line
+    change(project, "team", "models:", "security: {allowed_commands: [uvx]}\nmodels:")
+    assert list(read(project).teams["cluster"].mcp_servers) == ["t"]
 
 
 def test_a_team_needs_a_description_somewhere(project: Path, said: Any) -> None:
