@@ -160,6 +160,25 @@ class RouteDecided(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOver(Event):
+    """An agent handed the question to another one.
+
+    Attributes:
+        blueprint: Name of the blueprint.
+        by: Who did.
+        to: Who was to answer.
+        stopped: Why it went no further, `loop` or `max_hops`; empty when it did.
+        request_id: The run's request id.
+    """
+
+    blueprint: str
+    by: str
+    to: str
+    stopped: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class LimitReached(Event):
     """An agent or a team spent what one turn may, and ended it with an answer that says so.
 

@@ -75,8 +75,8 @@ def test_every_problem_in_one_run(faults, folder):
     edit(writer(folder), "version: 2", "version: 7")
     (folder / "agents" / "twin.yaml").write_text("name: writer\ndescripton: x\nprompt: {ref: agents/riter}\n")
     keys = (
-        "Valid: description, examples, history, knowledge_scope, limits, middleware, model, name, output, "
-        "prompt, returns, tools."
+        "Valid: description, examples, handoffs, history, knowledge_scope, limits, memory, middleware, "
+        "model, name, output, prompt, returns, tools."
     )
     expected = """\
 blueprint.yaml:2:7: kind: should be 'Blueprint', not 'Blueprints'. Did you mean 'Blueprint'?
@@ -110,7 +110,8 @@ def test_error_text_has_the_line_and_a_pointer(check, folder):
     assert str(caught.value) == (
         f"The blueprint {str(folder)!r} has 1 problem.\n"
         f"{writer(folder)}:4:1: Unknown key 'modle'. Did you mean 'model'? Valid: description, examples, "
-        "history, knowledge_scope, limits, middleware, model, name, output, prompt, returns, tools.\n"
+        "handoffs, history, knowledge_scope, limits, memory, middleware, model, name, output, prompt, "
+        "returns, tools.\n"
         "    modle: big\n"
         "    ^"
     )

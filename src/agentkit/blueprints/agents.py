@@ -18,6 +18,7 @@ from agentkit.blueprints.fields import (
     Slug,
     Text,
 )
+from agentkit.blueprints.handoffs import Handoffs
 from agentkit.blueprints.outputs import OutputSpec
 
 RESERVED_AGENT_NAMES = frozenset(
@@ -125,5 +126,12 @@ class AgentSpec(Section):
     output: OutputSpec | None = Field(default=None, description="Form of its answers; text if absent.")
     middleware: tuple[MiddlewareEntry, ...] = Field(
         default=(), description="What stands around its model and tools, outermost first: {NAME: {OPTIONS}}."
+    )
+    handoffs: Handoffs = Field(
+        default=(), description="Agents it may hand the question on to; true: all others."
+    )
+    memory: bool = Field(
+        default=False,
+        description="Whether it may keep facts about the user, and look them up; needs runtime.store.",
     )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Bounds of one turn.")

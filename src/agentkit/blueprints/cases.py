@@ -137,6 +137,12 @@ class ExpectSpec(Section):
     via: Literal["rules", "semantic", "llm", "direct"] | None = Field(
         default=None, description="Method that decided."
     )
+    hops: tuple[Text, ...] | None = Field(
+        default=None, description="Agents that were asked one after another, handed-over ones included."
+    )
+    teams: Mapping[Text, tuple[Text, ...]] | None = Field(
+        default=None, description="Agents that a team asked, by the team: {cluster: [kubernetes]}."
+    )
     answer_contains: Texts | None = Field(
         default=None, description="Text the answer contains, or several; upper and lower case are alike."
     )
@@ -199,12 +205,13 @@ def case_faults(
             yield f"The test name {name!r} is taken already, by test {first[name] + 1}.", (index, "name")
         for speaker in _mapping(case.get("mock")):
             known = ["supervisor", *agents, *models]
-            if speaker not in known:
+            if speaker not in known and "/" not in str(speaker):  # in a team: `Teams` knows them
                 yield unknown_choice("agent or model", str(speaker), known), (index, "mock", speaker)
-        route = _mapping(case.get("expect")).get("route")
-        for number, agent in enumerate(cast("list[object]", route) if isinstance(route, list) else ()):
-            if isinstance(agent, str) and agent not in agents:
-                yield unknown_choice("agent", agent, agents), (index, "expect", "route", number)
+        for key in ("route", "hops"):
+            route = _mapping(case.get("expect")).get(key)
+            for number, agent in enumerate(cast("list[object]", route) if isinstance(route, list) else ()):
+                if isinstance(agent, str) and agent not in agents:
+                    yield unknown_choice("agent", agent, agents), (index, "expect", key, number)
 
 
 def _mapping(value: object) -> dict[Any, Any]:

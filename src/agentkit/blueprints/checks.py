@@ -10,16 +10,19 @@ from agentkit.blueprints.agents import ToolSpec
 from agentkit.blueprints.approvals import check_approvals
 from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.handoffs import check_handoffs
 from agentkit.blueprints.history import ROLES, check_summary
 from agentkit.blueprints.inheritance import nearest_file
 from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
 from agentkit.blueprints.mcp_checks import check_mcp
+from agentkit.blueprints.memory import check_memory
 from agentkit.blueprints.middleware_checks import MiddlewareChecker
 from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, SupervisorSpec
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
 from agentkit.blueprints.semantic_checks import unused_or_unreached
 from agentkit.blueprints.sources import SourceTree
+from agentkit.blueprints.teams import is_team
 from agentkit.errors import Problem, PromptError, UnknownNameError
 from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import unknown_choice
@@ -86,12 +89,15 @@ class Checker:
         self._prices_are_known(count)
         self._supervisor_and_routing()
         check_rules(self._tree, self._value, self.problems)
+        check_handoffs(self._tree, self._value, self._prompts, self.found_prompts, self.problems)
+        check_memory(self._tree, self._value, self._prompts, self.found_prompts, self.problems)
         check_mcp(self._tree, self._value, self.problems, self.warnings)
         self.warnings += unused_or_unreached(self._tree, self._value)
         check_approvals(self._tree, self._value, self.problems)
         self._names_differ(count)
         for index in range(count):
-            self._agent(("agents", index))
+            if not is_team(self._at(("agents", index))):
+                self._agent(("agents", index))
         middleware = MiddlewareChecker(
             self._tree, self.problems, self._model_names(), self._allowed, self._prompt
         )

@@ -6,18 +6,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
+from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.store.base import BaseStore
 
 from agentkit import expressions
 from agentkit.blueprints.agent_tools import Offered, agent_tools
 from agentkit.blueprints.agents import AgentSpec, SpendingSpec
 from agentkit.blueprints.approvals import ApprovalSpec
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.handoffs import TASK_PROMPT, TOOL_PROMPT, targets
 from agentkit.blueprints.history import asking
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
+from agentkit.blueprints.memory import RECALL, REMEMBER
 from agentkit.blueprints.middleware import MiddlewareParts
 from agentkit.blueprints.middleware.building import AnyMiddleware, build_middleware
+from agentkit.blueprints.team_graphs import as_agent, offered_here, within
+from agentkit.blueprints.teams import TeamSpec
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
@@ -25,6 +31,7 @@ from agentkit.graphs.approval import Approval, tool_name
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.history import RunningSummary
 from agentkit.graphs.knowledge import scoped
+from agentkit.graphs.memory import memory_tools
 from agentkit.graphs.nodes import Retrieve
 from agentkit.graphs.routing import (
     AgentCard,
@@ -59,7 +66,10 @@ class Parts:
         home: Event loop that store and checkpointer belong to; None when there are none.
         scripts: What is said instead of models, by agent, `supervisor` (choosing and answering)
             or name of the model; whoever has none may not be called. None: the real models.
-        mcp_tools: What its MCP servers offer, by their names.
+        memory: Keeps what outlasts a conversation, or None.
+        path: Names of the teams the blueprint is in, each with a `/` behind it; whose scripts these
+            are begins with it.
+        mcp_tools: What its MCP servers offer, by their names; those of its teams by path.
     """
 
     gateway: LLMGateway
@@ -70,16 +80,19 @@ class Parts:
     home: asyncio.AbstractEventLoop | None
     scripts: Mapping[str, Script] | None = None
     mcp_tools: Offered = field(default_factory=dict[str, Any])
+    path: str = ""
+    memory: BaseStore | None = None
 
 
 def needs_store(blueprint: LoadedBlueprint) -> bool:
-    """Whether any agent retrieves."""
-    return any(agent.knowledge_scope for agent in blueprint.spec.agents)
+    """Whether any agent retrieves, here or in a team."""
+    return any(agent.knowledge_scope for part in blueprint.everything() for agent in part.spec.agents)
 
 
 def needs_embeddings(blueprint: LoadedBlueprint, *, retrieve: bool = True) -> bool:
     """Whether routing, or retrieval if agents retrieve, embeds anything."""
-    return (retrieve and needs_store(blueprint)) or "semantic" in blueprint.spec.routing.strategy
+    routed = any("semantic" in part.spec.routing.strategy for part in blueprint.everything())
+    return (retrieve and needs_store(blueprint)) or routed
 
 
 def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
@@ -90,8 +103,8 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         UnknownNameError: A model's provider is unknown.
     """
     spec = blueprint.spec
-    agents = [_agent(agent, blueprint, parts) for agent in spec.agents]
-    cards = [AgentCard(agent.name, agent.description) for agent in spec.agents]
+    agents = [_member(member, blueprint, parts) for member in spec.members]
+    cards = [AgentCard(member.name, member.description) for member in spec.members]
     supervisor_prompt = blueprint.prompts[spec.supervisor.prompt]
     return build_supervisor(
         agents,
@@ -106,7 +119,17 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         limits=_limits(spec.limits),
         home=parts.home,
         durability=spec.runtime.durability,
+        store=parts.memory,
+        max_hops=spec.routing.max_hops,
+        handoff_task=_handoff(blueprint, TASK_PROMPT, "task"),
     )
+
+
+def _member(member: AgentSpec | TeamSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
+    if isinstance(member, AgentSpec):
+        return _agent(member, blueprint, parts)
+    team = compile_blueprint(blueprint.teams[member.name], within(parts, member.name))
+    return as_agent(member, team)
 
 
 def compile_routing(blueprint: LoadedBlueprint, parts: Parts) -> Routing:
@@ -115,11 +138,11 @@ def compile_routing(blueprint: LoadedBlueprint, parts: Parts) -> Routing:
 
 
 def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
-    tools = agent_tools(agent, blueprint.spec.security.allowed_modules, parts.mcp_tools)
+    tools = agent_tools(agent, blueprint.spec.security.allowed_modules, offered_here(parts))
     return build_agent(
         name=agent.name,
         model=_model(agent.model, agent.name, blueprint, parts),
-        tools=[tool for _, tool in tools],
+        tools=[*(tool for _, tool in tools), *_memory(agent, blueprint)],
         tool_limits={tool_name(tool): spec.limit for spec, tool in tools if spec.limit is not None},
         middleware=_middleware(agent, [tool_name(tool) for _, tool in tools], blueprint, parts),
         approvals={tool_name(tool): _approval(spec.approval) for spec, tool in tools if spec.approval},
@@ -137,6 +160,13 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         limits=_limits(agent.limits),
         events=parts.events,
         home=parts.home,
+        handoffs=[
+            AgentCard(member.name, member.description)
+            for name in targets(agent, blueprint.spec)
+            for member in blueprint.spec.members
+            if member.name == name
+        ],
+        handoff_prompt=_handoff(blueprint, TOOL_PROMPT, "agent"),
     )
 
 
@@ -166,7 +196,9 @@ def _model(name: str, speaker: str, blueprint: LoadedBlueprint, parts: Parts) ->
     spec = blueprint.spec
     config = model_config(name, spec.models, allowed_modules=spec.security.allowed_modules)
     if parts.scripts is not None:
-        script = parts.scripts.get(speaker) or parts.scripts.get(name) or Script(name=speaker)
+        path = parts.path
+        script = parts.scripts.get(path + speaker) or parts.scripts.get(path + name)
+        script = script or Script(name=path + speaker)
         config = scripted_config(config, script)
     return parts.gateway.chat_model(config)
 
@@ -229,6 +261,19 @@ def _summary(blueprint: LoadedBlueprint, parts: Parts) -> RunningSummary | None:
     return RunningSummary(
         model, asking(blueprint.prompts[spec.prompt]), lambda summary: _fill(shown, summary=summary)
     )
+
+
+def _handoff(blueprint: LoadedBlueprint, ref: PromptRef, variable: str) -> Callable[[str], str] | None:
+    """A prompt of handoffs, where any agent hands over."""
+    prompt = blueprint.prompts.get(ref)
+    return None if prompt is None else lambda text: _fill(prompt, **{variable: text})
+
+
+def _memory(agent: AgentSpec, blueprint: LoadedBlueprint) -> list[BaseTool]:
+    """The tools of an agent that keeps facts."""
+    if not agent.memory:
+        return []
+    return memory_tools(_fill(blueprint.prompts[REMEMBER]), _fill(blueprint.prompts[RECALL]))
 
 
 def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:

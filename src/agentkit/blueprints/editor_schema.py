@@ -6,27 +6,37 @@ from agentkit.blueprints.agents import AgentSpec
 from agentkit.blueprints.fields import MIDDLEWARE_ENTRY
 from agentkit.blueprints.middleware import MIDDLEWARE, own_type
 from agentkit.blueprints.schema import Blueprint
+from agentkit.blueprints.teams import TeamSpec
 
 _EXPRESSION = {"type": "string", "pattern": r"\$\{(param|env):"}
+
+# An entry of `agents`. Not `oneOf`, so that an editor says what is wrong with the one it is.
+_MEMBER: dict[str, Any] = {
+    "if": {"required": ["blueprint"]},
+    "then": {"$ref": "#/$defs/TeamSpec"},
+    "else": {"$ref": "#/$defs/AgentSpec"},
+}
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of `blueprint.yaml` and of `agents/*.yaml`.
 
     One schema serves both kinds of file: what has a key `kind` or `apiVersion` is a
-    blueprint, anything else an agent. Wherever text is not expected anyway, an
+    blueprint, what has `blueprint` a team, anything else an agent. Wherever text is not expected anyway, an
     expression `${param:…}` or `${env:…}` is accepted too.
     """
     blueprint = Blueprint.model_json_schema()
     agent = AgentSpec.model_json_schema()
-    definitions: dict[str, Any] = {**blueprint.pop("$defs"), **agent.pop("$defs")}
-    definitions |= {"Blueprint": blueprint, "AgentSpec": agent, **_middleware()}
+    team = TeamSpec.model_json_schema()
+    definitions: dict[str, Any] = {**blueprint.pop("$defs"), **agent.pop("$defs"), **team.pop("$defs")}
+    blueprint["properties"]["agents"]["items"] = _MEMBER
+    definitions |= {"Blueprint": blueprint, "AgentSpec": agent, "TeamSpec": team, **_middleware()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "agentkit blueprint, version 1",
         "if": {"anyOf": [{"required": ["kind"]}, {"required": ["apiVersion"]}]},
         "then": {"$ref": "#/$defs/Blueprint"},
-        "else": {"$ref": "#/$defs/AgentSpec"},
+        "else": _MEMBER,
         "$defs": {name: _open(definition) for name, definition in sorted(definitions.items())},
     }
 

@@ -4,8 +4,8 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -16,9 +16,12 @@ from agentkit.blueprints.checks import Checker
 from agentkit.blueprints.fields import PATTERNS, PromptRef
 from agentkit.blueprints.interpolation import SECRETS, Surroundings
 from agentkit.blueprints.mcp import mcp_servers
+from agentkit.blueprints.memory import check_store
+from agentkit.blueprints.nested import Above, Teams
 from agentkit.blueprints.outputs import output_schemas
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
+from agentkit.blueprints.teams import of_member
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
 from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import describe
@@ -45,14 +48,17 @@ class LoadedBlueprint:
     Attributes:
         spec: The validated blueprint.
         digest: SHA-256 (hexadecimal) over its files, its resolved values and its prompts;
-            does not depend on where the files are, nor on the values of secrets.
+            does not depend on where the files are, nor on the values of secrets. Those of its
+            teams are in it.
         root: Folder that relative paths start from.
-        files: Every file it was read from, the main one first, those it extends last.
+        files: Every file it was read from: the main one first, then those it extends, those of
+            its teams last.
         prompts: The prompts it uses, in the version it uses: pinned when it was loaded.
         schemas: The schemas of its agents' `output`, by agent: as they were when it was loaded.
-        sources: Its knowledge sources with absolute paths.
-        mcp_servers: Its MCP servers by name, with absolute folders.
+        sources: Its own knowledge sources with absolute paths; its teams have theirs.
+        mcp_servers: Its own MCP servers by name, with absolute folders.
         warnings: Things that work but are probably not meant.
+        teams: The blueprints that are agents of this one, by the agent's name.
     """
 
     spec: Blueprint
@@ -64,6 +70,15 @@ class LoadedBlueprint:
     sources: tuple[Source, ...]
     mcp_servers: "Mapping[str, McpServer]"
     warnings: tuple[Problem, ...]
+    teams: "Mapping[str, LoadedBlueprint]" = field(
+        default_factory=lambda: MappingProxyType(dict[str, LoadedBlueprint]())
+    )
+
+    def everything(self) -> "Iterator[LoadedBlueprint]":
+        """This blueprint, then all its teams and theirs."""
+        yield self
+        for team in self.teams.values():
+            yield from team.everything()
 
 
 def load(
@@ -75,6 +90,7 @@ def load(
     parameters: Mapping[str, object] = _NOTHING,
     env: Mapping[str, str] = _NOTHING,
     secrets: Path = SECRETS,
+    above: Above | None = None,
 ) -> LoadedBlueprint:
     """Read and check a blueprint. Imports no user code; needs no network and no database.
 
@@ -86,6 +102,7 @@ def load(
         parameters: Values for the blueprint's `parameters`.
         env: Environment that `${env:NAME}` and `${secret:NAME}` read.
         secrets: Folder with one file a secret, for those not in the environment.
+        above: The blueprints it is a team of; None: none.
 
     Raises:
         BlueprintError: The blueprint is faulty; `problems` has every fault with its place.
@@ -95,21 +112,38 @@ def load(
     spec: Blueprint | None = None
     checker: Checker | None = None
     schemas: dict[str, Any] = {}
+    teams: Teams | None = None
+
+    def below(team: Path, given: Mapping[str, object], above: Above) -> LoadedBlueprint:
+        return load(
+            team,
+            prompts=prompts,
+            providers=providers,
+            tools=tools,
+            parameters=given,
+            env=env,
+            secrets=secrets,
+            above=above,
+        )
+
     if tree.readable:
         spec, faults, value = _validate(tree)
         checker = Checker(tree, value, prompts=prompts, providers=providers, tools=tools)
         checker.run()
+        teams = Teams(tree, value, above, below)
         schemas = output_schemas(tree, value, problems)
-        problems += faults + checker.problems
-    if spec is None or checker is None or problems:
+        problems += faults + checker.problems + teams.problems
+        problems += [] if above else check_store(tree, value, teams.loaded)
+    if spec is None or checker is None or teams is None or problems:
         ordered = _in_order(problems, tree)
         count = f"{len(ordered)} problem{'s' if len(ordered) > 1 else ''}"
         raise BlueprintError(f"The blueprint {str(path)!r} has {count}.", ordered)
+    spec = teams.completed(spec)
     return LoadedBlueprint(
         spec=spec,
-        digest=_digest(tree, spec, checker.found_prompts, schemas),
+        digest=_digest(tree, spec, checker.found_prompts, schemas, teams.loaded),
         root=tree.root,
-        files=tree.files,
+        files=tuple(dict.fromkeys([*tree.files, *(f for t in teams.loaded.values() for f in t.files)])),
         prompts=MappingProxyType(checker.found_prompts),
         schemas=MappingProxyType(schemas),
         sources=tuple(
@@ -119,7 +153,8 @@ def load(
             for number, source in enumerate(spec.knowledge.sources)
         ),
         mcp_servers=MappingProxyType(mcp_servers(spec.mcp_servers, tree)),
-        warnings=(*_name_warning(tree, spec, path), *checker.warnings),
+        warnings=(*_name_warning(tree, spec, path), *checker.warnings, *teams.warnings),
+        teams=MappingProxyType(teams.loaded),
     )
 
 
@@ -173,14 +208,15 @@ def _validate(tree: SourceTree) -> tuple[Blueprint | None, list[Problem], dict[s
     value = copy.deepcopy(tree.value)
     problems: list[Problem] = []
     for number, fault in enumerate(details):
+        place, inner, model = of_member(fault)
         if number < MAX_PROBLEMS:
-            document, path = tree.locate(fault["loc"])
-            problems.append(describe(fault, Blueprint, document, path, PATTERNS))
+            document, path = tree.locate(place)
+            problems.append(describe(inner, model or Blueprint, document, path, PATTERNS))
         if fault["type"] in ("extra_forbidden", "invalid_key"):
             owner: Any = value
-            for key in fault["loc"][:-1]:
+            for key in place[:-1]:
                 owner = owner[key]
-            del owner[fault["loc"][-1]]
+            del owner[place[-1]]
     return None, problems, cast(dict[str, Any], value)
 
 
@@ -204,8 +240,9 @@ def _digest(
     spec: Blueprint,
     prompts: Mapping[PromptRef, PromptVersion],
     schemas: Mapping[str, Any],
+    teams: Mapping[str, LoadedBlueprint],
 ) -> str:
-    content = {
+    content: dict[str, object] = {
         "files": {
             Path(os.path.relpath(file, tree.root)).as_posix(): document.text
             for file, document in zip(tree.files, tree.documents, strict=True)
@@ -213,5 +250,6 @@ def _digest(
         "spec": spec.model_dump(mode="json"),
         **({"schemas": dict(schemas)} if schemas else {}),
         "prompts": sorted([prompt.ref, prompt.version, prompt.content] for prompt in prompts.values()),
+        **({"teams": {name: team.digest for name, team in teams.items()}} if teams else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -71,6 +71,9 @@ class RoutingSpec(Section):
     parallel: Annotated[Int, Field(ge=1, le=10)] = Field(
         default=1, description="Most agents one message may be sent to at once."
     )
+    max_hops: Annotated[Int, Field(ge=1, le=50)] = Field(
+        default=6, description="Most visits of agents in one turn, where they hand questions on."
+    )
     semantic: SemanticSpec = Field(default=SemanticSpec(), description="Settings of the semantic strategy.")
     llm: LlmRoutingSpec = Field(default=LlmRoutingSpec(), description="Settings of the llm strategy.")
 

@@ -15,6 +15,7 @@ from agentkit.blueprints.knowledge import KnowledgeSpec
 from agentkit.blueprints.mcp import McpServerSpec
 from agentkit.blueprints.models import ModelSpec
 from agentkit.blueprints.routing import RoutingSpec, SupervisorSpec
+from agentkit.blueprints.teams import Member, TeamSpec
 from agentkit.errors import UnknownNameError
 
 
@@ -48,6 +49,10 @@ class RuntimeSpec(Section):
         default="sync",
         description="When a step is stored: before the next one, during it, or when the run ends or pauses.",
     )
+    store: Literal["postgres", "memory", "none"] = Field(
+        default="none",
+        description="Where tools keep what outlasts a conversation: database, process, or nowhere.",
+    )
 
 
 class Blueprint(Section):
@@ -75,8 +80,11 @@ class Blueprint(Section):
     knowledge: KnowledgeSpec = Field(default=KnowledgeSpec(), description="Retrieval.")
     routing: RoutingSpec = Field(default=RoutingSpec(), description="Choice of the agent.")
     supervisor: SupervisorSpec = Field(default=SupervisorSpec(), description="Answers when no agent fits.")
-    agents: tuple[AgentSpec, ...] = Field(
-        default=(), description="The agents; in the folder form they are the files agents/*.yaml."
+    members: tuple[Member, ...] = Field(
+        default=(),
+        alias="agents",
+        description="The agents, of which some may be teams; in the folder form they are the files "
+        "agents/*.yaml.",
     )
     middleware: tuple[MiddlewareEntry, ...] = Field(
         default=(), description="Middleware of every agent, before its own; one of the same kind replaces it."
@@ -92,8 +100,18 @@ class Blueprint(Section):
         default=(), description="What 'agentkit blueprint test' runs and checks."
     )
 
+    @property
+    def agents(self) -> tuple[AgentSpec, ...]:
+        """The members that are no teams: those with a model and a prompt of their own."""
+        return tuple(member for member in self.members if isinstance(member, AgentSpec))
+
+    @property
+    def teams(self) -> tuple[TeamSpec, ...]:
+        """The members that are other blueprints."""
+        return tuple(member for member in self.members if isinstance(member, TeamSpec))
+
     def agent(self, name: str) -> AgentSpec:
-        """Return the agent called `name`.
+        """Return the agent called `name`, if it is no team.
 
         Raises:
             UnknownNameError: The blueprint has no such agent.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from agentkit.blueprints.sources import SourceTree
+from agentkit.blueprints.teams import is_team
 from agentkit.errors import Problem
 from agentkit.prompts.yaml_source import KeyPath
 
@@ -32,7 +33,7 @@ def unused_or_unreached(tree: SourceTree, value: dict[str, Any]) -> list[Problem
 def _models(value: dict[str, Any]) -> Iterable[_Warning]:
     models = _mapping(value.get("models"))
     named = {name for key, part in value.items() if key not in ("models", "tests") for name in _named(part)}
-    agents = [_mapping(agent) for agent in _list(value.get("agents"))]
+    agents = [_mapping(agent) for agent in _list(value.get("agents")) if not is_team(agent)]
     by_default = not all("model" in part for part in [*agents, _mapping(value.get("supervisor"))])
     asked: set[str] = named | {"main"} if by_default else named
     backups = {name for model in asked for name in _fallbacks(models, model)}
@@ -74,13 +75,20 @@ def _parameters(tree: SourceTree, value: dict[str, Any]) -> Iterable[_Warning]:
 
 
 def _unreached(value: dict[str, Any]) -> Iterable[_Warning]:
-    """Agents no rule names where rules alone decide; the other strategies know every agent."""
+    """Agents whom no rule names and nobody hands over to, where rules alone decide.
+
+    The other strategies know every agent.
+    """
     routing = _mapping(value.get("routing"))
     if _list(routing.get("strategy")) != ["rules"]:
         return
     targets = [_mapping(rule).get("to") for rule in _list(routing.get("rules"))]
     named = [name for target in targets for name in (_list(target) or [target])]
-    for index, agent in enumerate(map(_mapping, _list(value.get("agents")))):
+    agents = [_mapping(agent) for agent in _list(value.get("agents"))]
+    if any(agent.get("handoffs") is True for agent in agents):
+        return
+    named += [name for agent in agents for name in _list(agent.get("handoffs"))]
+    for index, agent in enumerate(agents):
         name = agent.get("name")
         if isinstance(name, str) and name not in named:
             message = f"Nobody is sent to the agent {name!r}: no rule names it, and only rules decide."

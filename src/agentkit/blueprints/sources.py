@@ -22,6 +22,7 @@ class SourceTree:
 
     Attributes:
         root: Folder of the blueprint itself.
+        project: Folder that nothing outside of is read through paths of blueprints.
         documents: The parsed files: the main one, the agents' in order of their names, and
             those of the blueprints it extends.
         files: Their paths.
@@ -34,6 +35,7 @@ class SourceTree:
         self.documents: Sequence[YamlDocument] = read.documents
         self.files = tuple(Path(document.file) for document in read.documents)
         self.root = self.files[0].parent
+        self.project = read.project
         self._layer = read.layer
         # Without a base, most of what could be said about the rest would be wrong.
         self.readable = read.complete and isinstance(read.layer.value, dict)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from agentkit.blueprints.cases import CaseSpec
+from agentkit.blueprints.cases import CaseSpec, ExpectSpec
 from agentkit.llm.providers.scripted import Script
 
 _EXCERPT = 300
@@ -21,6 +21,8 @@ class Outcome:
         method: Strategy that decided, or "" before any did.
         reason: Why, in one sentence.
         scores: Score of each agent, where the strategy computes one.
+        hops: Agents that were asked: the chosen ones, then those it was handed to.
+        teams: Agents that teams asked, by the team's name.
         tool_calls: Tools called in order, with their arguments.
         sources: Documents found.
         answer: The text the user got.
@@ -34,6 +36,8 @@ class Outcome:
     method: str = ""
     reason: str = ""
     scores: dict[str, float] = field(default_factory=dict[str, float])
+    hops: list[str] = field(default_factory=list[str])
+    teams: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     tool_calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     sources: list[str] = field(default_factory=list[str])
     answer: str = ""
@@ -106,6 +110,7 @@ def _expected(case: CaseSpec, outcome: Outcome) -> Iterator[Mismatch]:
         yield Mismatch("route", _named(expect.route), _named(outcome.agents))
     if expect.via is not None and expect.via != outcome.method:
         yield Mismatch("via", expect.via, outcome.method or "no decision")
+    yield from _way(expect, outcome)
     for text in expect.answer_contains or ():
         if text.casefold() not in outcome.answer.casefold():
             yield Mismatch("answer_contains", repr(text), _excerpt(outcome.answer))
@@ -122,6 +127,16 @@ def _expected(case: CaseSpec, outcome: Outcome) -> Iterator[Mismatch]:
         nobody = "nothing waits"
         yield Mismatch("interrupts", _written(expect.interrupts, nobody), _written(waits, nobody))
     yield from _found(expect.sources, outcome.sources)
+
+
+def _way(expect: ExpectSpec, outcome: Outcome) -> Iterator[Mismatch]:
+    """Where the question went after it was routed."""
+    if expect.hops is not None and list(expect.hops) != outcome.hops:
+        yield Mismatch("hops", _named(expect.hops), _named(outcome.hops))
+    for team, agents in (expect.teams or {}).items():
+        if list(agents) != outcome.teams.get(team):
+            got = _named(outcome.teams[team]) if team in outcome.teams else "it was not asked"
+            yield Mismatch(f"teams.{team}", _named(agents), got)
 
 
 def _found(patterns: Sequence[str] | None, sources: Sequence[str]) -> Iterator[Mismatch]:

@@ -40,7 +40,7 @@ def validate(path: Name, *, as_json: Annotated[bool, Json] = False) -> None:
         return
     for warning in loaded.warnings:
         err.print(f"warning: {warning}", style="yellow", markup=False)
-    out.print(f"{loaded.spec.name}: valid, {len(loaded.spec.agents)} agents, digest {loaded.digest[:12]}")
+    out.print(f"{loaded.spec.name}: valid, {len(loaded.spec.members)} agents, digest {loaded.digest[:12]}")
 
 
 @app.command()
@@ -55,13 +55,27 @@ def show(path: Name, *, as_json: Annotated[bool, Json] = False) -> None:
     out.print(f"routing: {' → '.join(spec.routing.strategy)} → supervisor")
     for name, model in spec.models.items():
         out.print(f"model {name}: {model.provider} {model.model or '(its default)'}", markup=False)
-    for agent in spec.agents:
-        out.print(f"[bold]{agent.name}[/]  {agent.description}")
+    _members(loaded)
+    for source in (source for part in loaded.everything() for source in part.sources):
+        out.print(f"source {source.scope}: {source.path}", style="dim", markup=False)
+
+
+def _members(loaded: "LoadedBlueprint", above: str = "") -> None:
+    from agentkit.blueprints.handoffs import targets
+
+    for team in loaded.spec.teams:
+        out.print(f"[bold]{above}{team.name}[/]  {team.description}")
+        out.print(f"  team {loaded.teams[team.name].files[0]}", style="dim", markup=False)
+        _members(loaded.teams[team.name], f"{above}{team.name}/")
+    for agent in loaded.spec.agents:
+        out.print(f"[bold]{above}{agent.name}[/]  {agent.description}")
         scopes = ", ".join(agent.knowledge_scope) or "none"
         tools = ", ".join(tool.title for tool in agent.tools) or "none"
-        out.print(f"  model {agent.model}, knowledge {scopes}, tools {tools}", style="dim", markup=False)
-    for source in loaded.sources:
-        out.print(f"source {source.scope}: {source.path}", style="dim", markup=False)
+        more = ", remembers" if agent.memory else ""
+        if to := ", ".join(targets(agent, loaded.spec)):
+            more += f", hands over to {to}"
+        line = f"  model {agent.model}, knowledge {scopes}, tools {tools}{more}"
+        out.print(line, style="dim", markup=False)
 
 
 @app.command()
@@ -79,7 +93,8 @@ def graph(
     from agentkit.blueprints.drawing import mermaid
     from agentkit.blueprints.svg import svg
 
-    drawn = svg(_load(path).spec) if form == "svg" else mermaid(_load(path).spec) + "\n"
+    loaded = _load(path)
+    drawn = svg(loaded.spec, loaded.teams) if form == "svg" else mermaid(loaded.spec, loaded.teams) + "\n"
     if file is None:
         sys.stdout.write(drawn)
         return

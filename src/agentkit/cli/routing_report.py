@@ -68,7 +68,7 @@ async def _report(
     from agentkit.services.routing_eval import evaluate
     from agentkit.wiring.routing import open_routing
 
-    utterances = load_routing_set(file, [agent.name for agent in loaded.spec.agents])
+    utterances = load_routing_set(file, [agent.name for agent in loaded.spec.members])
     routing, agents = await open_routing(session.kit, loaded, llm=llm)
     parallel = loaded.spec.routing.parallel
     return await evaluate(routing, agents, utterances, parallel=parallel, target=target)

@@ -46,6 +46,13 @@ class _Screen:
             who = ", ".join(event.data["agents"]) or "supervisor"
             out.print(f"[dim]route[/]  [bold]{who}[/] ", end="")
             out.print(f"{event.data['method']}: {event.data['reason']}", style="dim", markup=False)
+        elif event.type == "team_route":
+            self._break()
+            who = ", ".join(event.data.route["agents"]) or "supervisor"
+            out.print(f"in {event.data.team}: {who}", style="dim", markup=False)
+        elif event.type == "handoff":
+            self._break()
+            out.print(f"{event.data['by']} → {event.data['agent']}", style="dim", markup=False)
         elif event.type == "token":
             if self.first is None:
                 self.session.display.stop()
@@ -53,10 +60,13 @@ class _Screen:
             out.print(event.data, end="", markup=False)
             self.in_line = not event.data.endswith("\n")
         elif event.type == "tool_call":
-            if self.in_line:  # one agent's call, while another speaks
-                out.print()
-                self.in_line = False
+            self._break()
             out.print(f"tool   {event.data.name} {event.data.args}", style="dim", markup=False)
+
+    def _break(self) -> None:
+        if self.in_line:  # one agent's call, while another speaks
+            out.print()
+            self.in_line = False
 
 
 def _footer(answer: "Answer", seconds: float, first: float | None) -> None:

@@ -14,6 +14,7 @@ from agentkit.context import RunContext
 from agentkit.events import EventBus
 from agentkit.graphs.approval import Approval, approving
 from agentkit.graphs.bridge import NO_LIMITS, Graph
+from agentkit.graphs.handoffs import HandoffMiddleware
 from agentkit.graphs.history import History, Returns
 from agentkit.graphs.limits import SpendingMiddleware, ToolRoundsMiddleware
 from agentkit.graphs.nodes import KnowledgeMiddleware, Retrieve
@@ -52,6 +53,8 @@ def build_agent(
     events: EventBus | None = None,
     home: asyncio.AbstractEventLoop | None = None,
     approvals: Mapping[str, Approval | bool] | None = None,
+    handoffs: Sequence[AgentCard] = (),
+    handoff_prompt: Callable[[str], str] | None = None,
 ) -> Graph:
     """Build an agent: a graph that answers the last user message in its `messages`.
 
@@ -87,6 +90,10 @@ def build_agent(
         home: Event loop the retriever's connections belong to; see `Graph`.
         approvals: Tools whose calls wait for a person, by name; needs a checkpointer in the graph
             that runs it.
+        handoffs: Agents of the same supervisor it may hand the question to: their names and
+            what they answer, or `agent.about`.
+        handoff_prompt: Describes the tool for one of them, from `name: description`. None: the
+            packaged prompt `handoff`.
 
     Raises:
         UnknownNameError: An approval names a tool the agent does not have.
@@ -96,7 +103,7 @@ def build_agent(
         A compiled graph; `invoke`, `stream`, `ainvoke` and `astream` all work.
     """
     bus = events or EventBus()
-    calls_tools = bool(tools) or any(getattr(part, "tools", ()) for part in middleware)
+    calls_tools = bool(tools) or bool(handoffs) or any(getattr(part, "tools", ()) for part in middleware)
     approval = approving(approvals or {}, tools)
     # The first is outermost around model and tools, first before the model and last after it:
     # nobody is asked to approve what a limit keeps from running.
@@ -109,6 +116,8 @@ def build_agent(
     if retriever is not None:
         shown = sources_prompt or packaged("retrieval", "sources")
         stack.append(KnowledgeMiddleware(retriever, shown))
+    if handoffs:
+        stack.append(HandoffMiddleware(handoffs, handoff_prompt or packaged("handoff", "agent")))
     if output is not None:
         stack.append(OutputMiddleware(name, output, packaged("output_retry", "error")))
     # Last, so that they are asked first after the model: nobody approves a call above its limit.
@@ -125,7 +134,8 @@ def build_agent(
         context_schema=RunContext,
         name=name,
     )
+    others = tuple(card.name for card in handoffs)
     about = AgentCard(
-        name, description, tuple(examples), history_tokens, timeout, history, returns, calls_tools
+        name, description, tuple(examples), history_tokens, timeout, history, returns, calls_tools, others
     )
     return Graph.adopt(graph, home=home, about=about, limits=limits, prompts=used)

@@ -22,3 +22,8 @@ def packaged_summary() -> Callable[[str, str], str]:
     """Return the packaged request for a summary, from the summary so far and the messages since."""
     prompt = PromptManager(search_path("prompts")).version("summary")
     return lambda summary, messages: prompt.render(summary=summary, messages=messages)
+
+
+def text_of(ref: str) -> str:
+    """Return the text of a prompt without variables. Looked up, and raises, as `packaged`."""
+    return PromptManager(search_path("prompts")).get(ref)

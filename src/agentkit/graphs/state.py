@@ -120,6 +120,25 @@ class ConversationSummary(TypedDict):
     until: str
 
 
+StopReason = Literal["loop", "max_hops"]
+
+
+class Hop(TypedDict):
+    """One agent's visit in a turn in which a question was handed on.
+
+    Attributes:
+        agent: Who was asked.
+        by: Who asked: an agent, or `supervisor` for the first.
+        task: What was asked.
+        worked: Whether it ran a tool before it handed on; False while it is at it, or answered.
+    """
+
+    agent: str
+    by: str
+    task: str
+    worked: bool
+
+
 class SupervisorState(TypedDict):
     """State of a supervisor graph; `messages` is the conversation the user sees.
 
@@ -133,6 +152,11 @@ class SupervisorState(TypedDict):
         limits_reached: Limits that cut the last answer short; its text says so too.
         output: The object the last answer is, where one agent with an output schema gave it.
         summary: Summary of the conversation, where an agent needs one.
+        teams: Decisions of the teams among the agents that were asked, by the team's name; of
+            a team in a team, by `outer/inner`.
+        hops: The agents that were asked one after another, where the question was handed on;
+            empty when it was not.
+        stopped: Why a question was not handed on any more, so that nobody answered it; else None.
     """
 
     messages: Annotated[list[AnyMessage], add_messages]
@@ -142,6 +166,9 @@ class SupervisorState(TypedDict):
     limits_reached: NotRequired[Annotated[list[ReachedLimit], operator.add]]
     output: NotRequired[Any]
     summary: NotRequired[ConversationSummary | None]
+    teams: NotRequired[Annotated[dict[str, RouteDecision], operator.or_]]
+    hops: NotRequired[list[Hop]]
+    stopped: NotRequired[StopReason | None]
 
 
 class AgentInput(TypedDict):
@@ -153,8 +180,12 @@ class AgentInput(TypedDict):
             failure the run's.
         summary: The message that stands for the conversation, for an agent that is given that;
             empty when there is none.
+        hops: The visits so far, its own last, if the question was handed to it.
+        above: What it is shown above the question then.
     """
 
     messages: list[AnyMessage]
     alone: bool
     summary: NotRequired[str]
+    hops: NotRequired[list[Hop]]
+    above: NotRequired[str]

@@ -18,6 +18,7 @@ from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
+from langgraph.store.base import BaseStore
 from langgraph.types import Command, Durability, Overwrite, Send
 
 from agentkit.context import RunContext
@@ -28,10 +29,12 @@ from agentkit.errors import (
     DuplicateNameError,
     ProviderError,
     ScriptError,
+    UnknownNameError,
 )
 from agentkit.events import EventBus, RouteDecided
 from agentkit.graphs import failures
 from agentkit.graphs.bridge import NO_LIMITS, Graph
+from agentkit.graphs.handoffs import HANDOFF, MAX_HOPS, Handoffs
 from agentkit.graphs.history import RunningSummary, plain
 from agentkit.graphs.joining import Joining, joined, ordered
 from agentkit.graphs.limits import announce, limit_answer, of_budget, sentence, without_sentences
@@ -68,6 +71,9 @@ def build_supervisor(
     limits: Limits = NO_LIMITS,
     home: asyncio.AbstractEventLoop | None = None,
     durability: Durability | None = None,
+    max_hops: int = MAX_HOPS,
+    handoff_task: Callable[[str], str] | None = None,
+    store: BaseStore | None = None,
 ) -> Graph:
     """Build a graph in which a supervisor routes each user message to one of `agents`.
 
@@ -89,9 +95,15 @@ def build_supervisor(
         home: Event loop the checkpointer's connections belong to; see `Graph`.
         durability: When checkpoints are written: `sync` before the next step, `async` during it,
             `exit` when the run ends or pauses; None: as LangGraph does.
+        max_hops: Most visits of agents in one turn, where agents hand questions over.
+        handoff_task: Prompt that shows a handed-over task above the user's question: a
+            function from the task. None: the packaged prompt `handoff_task`.
+        store: Where tools and middleware keep what outlasts a conversation, as `runtime.store`;
+            None: nowhere.
 
     Raises:
         DuplicateNameError: Two agents share a name.
+        UnknownNameError: An agent may hand over to one that is not here.
         ConfigurationError: There is no agent, or one has a name the graph uses itself.
     """
     cards = _cards(agents)
@@ -111,10 +123,15 @@ def build_supervisor(
     builder.add_node(SUPERVISOR, node.decide, destinations=(*destinations, END))
     builder.add_edge(START, SUPERVISOR)
     for agent, card in zip(agents, cards, strict=True):
-        builder.add_node(agent.name, cast("Any", worker(agent, card)), destinations=(JOIN, END))
+        ends = (JOIN, HANDOFF, END) if card.handoffs else (JOIN, END)
+        builder.add_node(agent.name, cast("Any", worker(agent, card)), destinations=ends)
+    if any(card.handoffs for card in cards):
+        shown = fenced(handoff_task or packaged("handoff_task", "task"))
+        handing = Handoffs(max_hops=max_hops, prompt=shown, name=name, events=node.events)
+        builder.add_node(HANDOFF, cast("Any", handing.pass_on), destinations=(*destinations, END))
     builder.add_node(JOIN, node.join)
     builder.add_edge(JOIN, END)
-    graph = builder.compile(checkpointer=checkpointer, name=name)
+    graph = builder.compile(checkpointer=checkpointer, store=store, name=name)
     used = dict.fromkeys([*labels(system), *(label for agent in agents for label in agent.prompts)])
     return Graph.adopt(
         graph,
@@ -170,6 +187,10 @@ class _Supervisor:
             "output": None,
             **{key: Overwrite([]) for key in ("sources", "parts", "limits_reached")},
         }
+        if state.get("teams"):
+            update["teams"] = Overwrite({})
+        if state.get("hops"):
+            update |= {"hops": [], "stopped": None}
         if agents := route["agents"]:
             sent = AgentInput(messages=state["messages"], alone=len(agents) == 1)
             if self.summary is not None and self._summarised(agents):
@@ -281,11 +302,14 @@ def _cards(agents: Sequence[Graph]) -> tuple[AgentCard, ...]:
     for agent in agents:
         if any(card.name == agent.name for card in cards):
             raise DuplicateNameError("agent", agent.name)
-        if agent.name in (SUPERVISOR, JOIN):
+        if agent.name in (SUPERVISOR, JOIN, HANDOFF):
             raise ConfigurationError(
                 f"An agent cannot be called {agent.name!r}.", hint="Choose another name."
             )
         cards.append(agent.about or AgentCard(agent.name))
+    names = [card.name for card in cards]
+    for strange in (name for card in cards for name in card.handoffs if name not in names):
+        raise UnknownNameError("agent", strange, names)
     if not cards:
         raise ConfigurationError("A supervisor needs at least one agent.")
     return tuple(cards)

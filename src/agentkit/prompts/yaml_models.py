@@ -88,8 +88,12 @@ def _is_mapping(annotation: Any) -> bool:
 
 
 def _without_none(annotation: Any) -> Any:
+    """The type itself: what is annotated, and the first of several that is not None."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _without_none(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return next((kind for kind in typing.get_args(annotation) if kind is not type(None)), None)
+        kinds = (kind for kind in typing.get_args(annotation) if kind is not type(None))
+        return _without_none(next(kinds, None))
     return annotation
 
 

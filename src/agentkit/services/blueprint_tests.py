@@ -12,9 +12,10 @@ from agentkit.blueprints.testing import CaseResult, Mismatch, Outcome, judge, re
 from agentkit.context import RunContext
 from agentkit.errors import AgentKitError
 from agentkit.graphs.bridge import Graph
-from agentkit.graphs.state import RouteDecision, Source
+from agentkit.graphs.state import Hop, RouteDecision, Source
 from agentkit.llm.providers.scripted import Script
 from agentkit.services.chat import Answer, ChatService, Decision, Pause, ToolCallRecord
+from agentkit.services.nested import TeamRoute
 
 Compile = Callable[[Mapping[str, Script] | None, bool], Awaitable[Graph]]
 """Makes the graph of one test: with scripts instead of models, or None; with retrieval, or not."""
@@ -122,7 +123,15 @@ def _note(outcome: Outcome, kind: str, data: object) -> None:
     if kind == "route":
         route = cast("RouteDecision", data)
         outcome.agents, outcome.method = list(route["agents"]), route["method"]
+        outcome.hops = list(route["agents"])
         outcome.reason, outcome.scores = route["reason"], dict(route["scores"])
+    elif kind == "team_route":
+        asked = cast("TeamRoute", data)
+        outcome.teams[asked.team] = list(asked.route["agents"])
+    elif kind == "handoff":
+        agent = cast("Hop", data)["agent"]
+        outcome.hops += [] if "/" in agent else [agent]  # within a team it is the team's affair
+        outcome.sources = []
     elif kind == "sources":
         found = [source["uri"] for source in cast("list[Source]", data)]
         outcome.sources += [uri for uri in found if uri not in outcome.sources]

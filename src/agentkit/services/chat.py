@@ -191,6 +191,9 @@ class ChatService:
             limits_reached=turn.limits,
             output=turn.output,
             interrupts=await self._stopped(thread_id, turn),
+            teams=turn.nested.routes,
+            hops=turn.hops,
+            stopped=turn.stopped,
         )
         yield ChatEvent("done", answer)
 
@@ -208,6 +211,6 @@ def _found(snapshot: StateSnapshot, route: RouteDecision) -> list[Source]:
     if len(route["agents"]) != 1:
         return []
     for task in snapshot.tasks:
-        if task.name in route["agents"] and isinstance(task.state, StateSnapshot):
+        if isinstance(task.state, StateSnapshot):
             return list(task.state.values.get("sources") or [])
     return []

@@ -9,7 +9,8 @@ from langgraph.types import Interrupt
 
 from agentkit.graphs.limits import REACHED, sentence
 from agentkit.graphs.prompted import prompts_of
-from agentkit.graphs.state import AgentPart, ReachedLimit, RouteDecision, Source
+from agentkit.graphs.state import AgentPart, Hop, ReachedLimit, RouteDecision, Source, StopReason
+from agentkit.services.nested import Namespace, Nested
 from agentkit.services.pauses import Pause, WaitingCall, pause
 from agentkit.services.several import Several
 from agentkit.services.usage import Usage
@@ -23,6 +24,9 @@ class ToolCallRecord:
     name: str
     args: dict[str, Any]
     result: str | None = None
+
+
+_SOMETIMES = frozenset({"teams", "hops", "stopped"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,23 @@ class Answer:
     limits_reached: list[ReachedLimit] = field(default_factory=list[ReachedLimit])
     output: Any = None
     interrupts: list[Pause] = field(default_factory=list[Pause])
+    teams: dict[str, RouteDecision] = field(default_factory=dict[str, RouteDecision])
+    hops: list[Hop] = field(default_factory=list[Hop])
+    stopped: StopReason | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of the contract; the scores stay in state and traces."""
+        """Return the JSON object of the contract; the scores stay in state and traces.
+
+        What only some blueprints have is in it only if there is any.
+        """
         body = asdict(self)
-        body["route"] = {key: self.route[key] for key in ("agents", "method", "reason")}
-        return body
+        body["route"] = _told(self.route)
+        body["teams"] = {team: _told(route) for team, route in self.teams.items()}
+        return {key: item for key, item in body.items() if item or key not in _SOMETIMES}
+
+
+def _told(route: RouteDecision) -> dict[str, Any]:
+    return {key: route[key] for key in ("agents", "method", "reason")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +77,10 @@ class ChatEvent:
         type: `route` (data: RouteDecision), `sources` (list of Source), `token` (str),
             `tool_call` and `tool_result` (ToolCallRecord), `part` (AgentPart, when one of
             several agents is done), `limit` (ReachedLimit, when one ends somebody's work),
-            `interrupt` (Pause), `usage` (Usage), `done` (Answer).
+            `interrupt` (Pause), `team_route` (TeamRoute, when an agent is a team and its
+            supervisor has decided), `handoff` (Hop, when the question goes from one agent to
+            another; sources told before are not those of the answer), `usage` (Usage), `done`
+            (Answer).
         data: As listed for the type.
     """
 
@@ -75,6 +93,8 @@ class ChatEvent:
         "part",
         "limit",
         "interrupt",
+        "team_route",
+        "handoff",
         "usage",
         "done",
     ]
@@ -99,6 +119,9 @@ class Turn:
     output: Any = None
     pauses: dict[str, Pause] = field(default_factory=dict[str, Pause])
     several: Several | None = None
+    nested: Nested = field(default_factory=Nested)
+    hops: list[Hop] = field(default_factory=list[Hop])
+    stopped: StopReason | None = None
     _spoke: bool = False
     _waiting: dict[str, str] = field(default_factory=dict[str, str])
     """Agents by the interrupts they wait for."""
@@ -116,8 +139,8 @@ class Turn:
         """
         for call in calls:
             self.tool_calls[call.id] = ToolCallRecord(call.id, call.name, call.args)
-        return self._announced({"type": "route", "route": route, "combined": combined}) + (
-            self._announced({"type": "sources", "sources": sources}) if sources else []
+        return self._announced((), {"type": "route", "route": route, "combined": combined}) + (
+            self._announced((), {"type": "sources", "sources": sources}) if sources else []
         )
 
     def events(self, namespace: tuple[str, ...], mode: str, part: Any) -> list[ChatEvent]:
@@ -125,12 +148,14 @@ class Turn:
         if mode == "messages":
             return self._spoken(namespace, cast("BaseMessage", part[0]))
         if mode == "custom":
-            return self._announced(cast("dict[str, Any]", part))
+            return self._announced(namespace, cast("dict[str, Any]", part))
         updates = dict(cast("dict[str, Any]", part))
         # What a paused run had done already is repeated when it goes on; an agent's tools were told.
         if updates.pop("__metadata__", {}).get("cached") and namespace:
             return []
         events: list[ChatEvent] = []
+        if sources := self.nested.joined(namespace, updates):
+            events += self._found(namespace, sources)
         for name, update in updates.items():
             if name == "__interrupt__":
                 events += self._interrupted(namespace, cast("Sequence[Interrupt]", update))
@@ -141,6 +166,8 @@ class Turn:
     def _spoken(self, namespace: tuple[str, ...], message: BaseMessage) -> list[ChatEvent]:
         """The words of a model, if a user may hear them now."""
         if not isinstance(message, (AIMessage, AIMessageChunk)) or not message.text:
+            return []
+        if not self.nested.heard(namespace):
             return []
         if REACHED in message.response_metadata:  # told when it was reached, without what was heard already
             return []
@@ -173,24 +200,39 @@ class Turn:
                 self.prompts += prompts_of(message)
         if not namespace and "limits_reached" in update:
             self.limits = list(getattr(update["limits_reached"], "value", update["limits_reached"]))
-        if not namespace and "output" in update:
-            self.output = update["output"]
+        if not namespace:
+            self.output = update.get("output", self.output)
+            self.hops = update.get("hops") or self.hops
+            self.stopped = update.get("stopped") or self.stopped
         if self.several and not namespace:
             events += self._part_events(self.several, update)
         return events
 
-    def _announced(self, part: dict[str, Any]) -> list[ChatEvent]:
-        if part.get("type") == "route":
+    def _announced(self, namespace: Namespace, part: dict[str, Any]) -> list[ChatEvent]:
+        kind = part.get("type")
+        if kind == "route" and namespace:
+            return [ChatEvent("team_route", self.nested.routed(namespace, part["route"]))]
+        if kind == "route":
             self.route = part["route"]
             if len(self.route["agents"]) > 1:
                 self.several = Several(self.route["agents"], combined=part["combined"])
             return [ChatEvent("route", self.route)]
-        if part.get("type") == "sources" and self.several is None:  # of several, their numbers come later
-            self.sources += part["sources"]
-            return [ChatEvent("sources", part["sources"])]
-        if part.get("type") == "limit":
+        if kind == "handoff":
+            if self.several is None:  # of several, their sources come later
+                self.sources = []
+            hop = self.nested.hop(namespace, part["hop"])
+            return [] if part["stopped"] else [ChatEvent("handoff", hop)]
+        if kind == "sources":
+            return self._found(namespace, part["sources"])
+        if kind == "limit":
             return self._limited(part["limit"], said=part["said"])
         return []
+
+    def _found(self, namespace: Namespace, sources: list[Source]) -> list[ChatEvent]:
+        if self.several is not None or not self.nested.heard(namespace):  # of several, numbers come later
+            return []
+        self.sources += sources
+        return [ChatEvent("sources", sources)]
 
     def _limited(self, limit: ReachedLimit, *, said: bool) -> list[ChatEvent]:
         events = [ChatEvent("limit", limit)]

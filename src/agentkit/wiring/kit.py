@@ -30,6 +30,7 @@ from agentkit.wiring.mcp import mcp_tools
 if TYPE_CHECKING:
     from langchain_core.caches import BaseCache
     from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.store.base import BaseStore
 
     from agentkit.blueprints import LoadedBlueprint
     from agentkit.database.migrate import Migration
@@ -122,18 +123,24 @@ class Kit:
             return self._graphs[loaded.digest]
 
     async def refresh(self, loaded: "LoadedBlueprint") -> "list[IngestReport]":
-        """Bring a blueprint's knowledge sources up to date; unchanged files cost one query."""
-        if not loaded.sources:
-            return []
-        ingestor = await self.ingestor()
-        root = project_root(loaded)
+        """Bring a blueprint's knowledge sources, and its teams', up to date.
+
+        Unchanged files cost one query.
+        """
+        # Each part names its documents as it does when it runs by itself; a team may be there twice.
+        named = {
+            (source.path, source.scope, project_root(part)): part.spec.name
+            for part in loaded.everything()
+            for source in part.sources
+        }
         reports: list[IngestReport] = []
-        for source in loaded.sources:
+        for (path, scope, root), name in named.items():
+            ingestor = await self.ingestor()
             report = await ingestor.ingest(
-                [source.path], scope=source.scope, root=root, sync=True, progress=self._ingesting
+                [path], scope=scope, root=root, sync=True, progress=self._ingesting
             )
             for error in report.errors:
-                logger.warning("a knowledge source of %s is left out: %s", loaded.spec.name, error)
+                logger.warning("a knowledge source of %s is left out: %s", name, error)
             reports.append(report)
         return reports
 
@@ -334,6 +341,7 @@ class Kit:
             embeddings=await self.embeddings() if embeds else None,
             store=await self.store() if stored else None,
             checkpointer=await self._checkpointer(checkpointer or loaded.spec.runtime.checkpointer),
+            memory=await self._memory(loaded.spec.runtime.store, alone=checkpointer is not None),
             events=self.events,
             home=asyncio.get_running_loop(),
             scripts=scripts,
@@ -358,6 +366,31 @@ class Kit:
 
             return InMemorySaver()
         return None
+
+    async def _memory(self, kind: str, *, alone: bool) -> "BaseStore | None":
+        """The store for what outlasts a conversation; a graph `alone` has one of its own, for a test."""
+        if kind == "none":
+            return None
+        if alone:
+            return await self._open_process_memory()
+        if kind == "memory":
+            return await self._once("memory in the process", self._open_process_memory)
+        return await self._once("memory in PostgreSQL", self._open_memory)
+
+    async def _open_process_memory(self) -> "BaseStore":
+        from langgraph.store.memory import InMemoryStore
+
+        return InMemoryStore()
+
+    async def _open_memory(self) -> "BaseStore":
+        from langgraph.store.postgres.aio import AsyncPostgresStore
+
+        from agentkit.database.migrate import migration_lock
+
+        store = AsyncPostgresStore(await self.pool())
+        async with migration_lock(await self.database_url()):  # as for the checkpointer
+            await store.setup()
+        return store
 
     def downloading(self, name: str, done: int, total: int) -> None:
         """Report a download of weights; a `Progress` for `WeightsStore`."""

@@ -35,6 +35,8 @@ async def mcp_tools(
 ) -> Mapping[str, Sequence[McpTool]]:
     """What the MCP servers that a blueprint's agents use offer, by name; all asked at once.
 
+    Those of its teams are named by their paths.
+
     Args:
         servers: Connections, made where there are none yet.
         loaded: The blueprint.
@@ -48,11 +50,20 @@ async def mcp_tools(
 
     names = used_servers(loaded.spec.agents, scripts)
     found = await asyncio.gather(*(servers.tools(loaded.mcp_servers[name]) for name in names))
-    return dict(zip(names, found, strict=True))
+    offered = dict(zip(names, found, strict=True))
+    for team, below in loaded.teams.items():
+        path = f"{team}/"
+        own = None
+        if scripts is not None:
+            own = {name.removeprefix(path): scripts[name] for name in scripts if name.startswith(path)}
+        offered |= {path + name: tools for name, tools in (await mcp_tools(servers, below, own)).items()}
+    return offered
 
 
 async def listed_tools(kit: "Kit", loaded: "LoadedBlueprint") -> dict[str, list[ListedTool]]:
-    """The tools of every agent, as its model is told of them. Imports functions, connects MCP servers.
+    """The tools of every agent, as its model is told of them; agents of teams are named by their paths.
+
+    Imports functions, connects MCP servers.
 
     Raises:
         McpServerError: A server cannot be reached or started.
@@ -62,12 +73,13 @@ async def listed_tools(kit: "Kit", loaded: "LoadedBlueprint") -> dict[str, list[
 
     offered = await mcp_tools(kit.mcp, loaded)
     allowed = loaded.spec.security.allowed_modules
-    return {
-        agent.name: [
-            _listed(tool) for _, tool in await asyncio.to_thread(agent_tools, agent, allowed, offered)
-        ]
-        for agent in loaded.spec.agents
-    }
+    listed: dict[str, list[ListedTool]] = {}
+    for agent in loaded.spec.agents:
+        tools = await asyncio.to_thread(agent_tools, agent, allowed, offered)
+        listed[agent.name] = [_listed(tool) for _, tool in tools]
+    for team, below in loaded.teams.items():
+        listed |= {f"{team}/{name}": tools for name, tools in (await listed_tools(kit, below)).items()}
+    return listed
 
 
 def _listed(tool: "Tool") -> ListedTool:

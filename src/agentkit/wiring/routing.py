@@ -41,5 +41,5 @@ async def open_routing(
     routing = await asyncio.to_thread(compile_routing, loaded, parts)
     if not llm:
         routing = Routing(tuple(one for one in routing.strategies if not isinstance(one, LLMRouting)))
-    cards = (AgentCard(agent.name, agent.description, agent.examples) for agent in loaded.spec.agents)
+    cards = (AgentCard(agent.name, agent.description, agent.examples) for agent in loaded.spec.members)
     return routing, tuple(cards)

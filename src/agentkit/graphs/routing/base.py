@@ -38,6 +38,7 @@ class AgentCard:
         history: What it is given of the conversation.
         returns: What it hands back into the conversation.
         tools: Whether it calls tools.
+        handoffs: Agents it may hand the question to.
     """
 
     name: str
@@ -48,6 +49,7 @@ class AgentCard:
     history: Literal["task", "task_and_summary", "full"] = "full"
     returns: Literal["last_message", "full"] = "last_message"
     tools: bool = False
+    handoffs: tuple[str, ...] = ()
 
 
 class RoutingStrategy(Protocol):
