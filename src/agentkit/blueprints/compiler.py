@@ -32,7 +32,7 @@ from agentkit.graphs.routing.base import SUPERVISOR, listing
 from agentkit.graphs.supervisor import build_supervisor
 from agentkit.llm.budgets import Limits
 from agentkit.llm.chat_model import GatewayChatModel
-from agentkit.llm.gateway import LLMGateway
+from agentkit.llm.lending import ChatModels
 from agentkit.llm.providers.scripted import Script
 from agentkit.prompts import Prompt
 from agentkit.rag.retriever import RAGRetriever
@@ -56,7 +56,7 @@ class Parts:
             or name of the model; whoever has none may not be called. None: the real models.
     """
 
-    gateway: LLMGateway
+    gateway: ChatModels
     embeddings: Embeddings | None
     store: PgVectorStore | None
     checkpointer: BaseCheckpointSaver[Any] | None
@@ -86,7 +86,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     agents = [_agent(agent, blueprint, parts) for agent in spec.agents]
     cards = [AgentCard(agent.name, agent.description) for agent in spec.agents]
     supervisor_prompt = blueprint.prompts[spec.supervisor.prompt]
-    return build_supervisor(
+    graph = build_supervisor(
         agents,
         model=_model(spec.supervisor.model, SUPERVISOR, blueprint, parts),
         routing=Routing(tuple(_strategy(name, blueprint, parts) for name in spec.routing.strategy)),
@@ -98,6 +98,8 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         limits=_limits(spec.limits),
         home=parts.home,
     )
+    graph.digest = blueprint.digest
+    return graph
 
 
 def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:

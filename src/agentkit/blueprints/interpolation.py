@@ -22,6 +22,9 @@ _BODY = re.compile(r"(param|env|secret):([A-Za-z_][A-Za-z0-9_-]*)(?::-(.*))?", r
 
 Parameters = Mapping[str, object]
 
+SecretParts = tuple[str, ...]
+"""A text with secrets in it: by turns what stands between them, and the name of a secret."""
+
 SECRETS = Path("/run/secrets")
 """Where Docker, Podman and Kubernetes mount secrets by convention."""
 
@@ -78,18 +81,38 @@ def declared_parameters(
     return values
 
 
-def interpolate(layer: Layer, parameters: Parameters, surroundings: Surroundings) -> Any:
+def interpolate(
+    layer: Layer,
+    parameters: Parameters,
+    surroundings: Surroundings,
+    secrets: dict[KeyPath, SecretParts] | None = None,
+) -> Any:
     """Return the layer's value with every expression replaced.
+
+    To `secrets` are added the places of texts with secrets in them, for `fill_secrets`.
 
     An expression that is the whole text keeps the type of a parameter's value; text from
     the environment stays text. `$${` stands for a literal `${`. Faults are added to the
     problems of the files they are in. `parameters` itself is left as written, its defaults have been used
     by `declared_parameters`; so is `extends`, which has been followed.
     """
-    replace = _Interpolation(layer, parameters, surroundings)
+    replace = _Interpolation(layer, parameters, surroundings, secrets)
     as_written = ("extends", "parameters")
     tree = cast(dict[str | int, Any], layer.value)
     return {key: item if key in as_written else replace.value(item, (key,)) for key, item in tree.items()}
+
+
+def fill_secrets(parts: SecretParts, surroundings: Surroundings) -> SecretStr | str:
+    """Return the text with its secrets filled in, or why one of them is missing."""
+    filled: list[str] = []
+    for index, part in enumerate(parts):
+        if index % 2 == 0:
+            filled.append(part)
+        elif isinstance(secret := surroundings.secret(part), SecretStr):
+            filled.append(secret.get_secret_value())
+        else:
+            return secret
+    return SecretStr("".join(filled))
 
 
 def _may_be_secret(path: KeyPath) -> bool:
@@ -101,7 +124,14 @@ def _mapping(value: object) -> dict[Any, Any]:
 
 
 class _Interpolation:
-    def __init__(self, layer: Layer, parameters: Parameters | None, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        parameters: Parameters | None,
+        surroundings: Surroundings,
+        secrets: dict[KeyPath, SecretParts] | None = None,
+    ) -> None:
+        self._secrets = {} if secrets is None else secrets
         self._origin = layer.origin
         self._parameters = parameters
         self._surroundings = surroundings
@@ -118,19 +148,25 @@ class _Interpolation:
     def _text(self, text: str, path: KeyPath) -> object:
         whole = _EXPRESSION.fullmatch(text)
         if whole and whole.group(1) is None:
-            return self._resolve(whole, path)
-        secret = False
-
-        def part(match: re.Match[str]) -> str:
-            nonlocal secret
+            value = self._resolve(whole, path)
+            if isinstance(value, SecretStr):
+                self._secrets[path] = ("", whole.group(2).removeprefix("secret:"), "")
+            return value
+        parts = [""]  # as `SecretParts`
+        end = 0
+        for match in _EXPRESSION.finditer(text):
+            parts[-1] += text[end : match.start()]
+            end = match.end()
             value = "${" if match.group(1) else self._resolve(match, path)
             if isinstance(value, SecretStr):
-                secret = True
-                return value.get_secret_value()
-            return str(value)
-
-        filled = _EXPRESSION.sub(part, text)
-        return SecretStr(filled) if secret else filled
+                parts += [match.group(2).removeprefix("secret:"), ""]
+            else:
+                parts[-1] += str(value)
+        parts[-1] += text[end:]
+        if len(parts) == 1:
+            return parts[0]
+        self._secrets[path] = tuple(parts)
+        return fill_secrets(tuple(parts), self._surroundings)
 
     def _resolve(self, match: re.Match[str], path: KeyPath) -> object:
         body = _BODY.fullmatch(match.group(2))

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -14,12 +14,13 @@ from pydantic import ValidationError
 
 from agentkit.blueprints.checks import Checker
 from agentkit.blueprints.fields import PromptRef
-from agentkit.blueprints.interpolation import SECRETS, Surroundings
+from agentkit.blueprints.interpolation import SECRETS, SecretParts, Surroundings
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
 from agentkit.prompts import Prompt, PromptManager
 from agentkit.prompts.yaml_models import describe
+from agentkit.prompts.yaml_source import KeyPath
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -45,6 +46,8 @@ class LoadedBlueprint:
         prompts: The prompts it uses, in the version it uses: pinned when it was loaded.
         sources: Its knowledge sources with absolute paths.
         warnings: Things that work but are probably not meant.
+        value: The tree the blueprint was validated from, every expression replaced.
+        secrets: Places in `value` that hold secrets, and what those are made of.
     """
 
     spec: Blueprint
@@ -54,6 +57,8 @@ class LoadedBlueprint:
     prompts: Mapping[PromptRef, Prompt]
     sources: tuple[Source, ...]
     warnings: tuple[Problem, ...]
+    value: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    secrets: Mapping[KeyPath, SecretParts] = field(default_factory=dict[KeyPath, SecretParts], repr=False)
 
 
 def load(
@@ -106,6 +111,8 @@ def load(
             for number, source in enumerate(spec.knowledge.sources)
         ),
         warnings=(*_name_warning(tree, spec, path), *checker.warnings),
+        value=tree.value,
+        secrets=tree.secrets,
     )
 
 

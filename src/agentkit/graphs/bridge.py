@@ -15,6 +15,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from agentkit import portal
 from agentkit.graphs import failures
+from agentkit.graphs.pins import pinned_to
 from agentkit.graphs.routing.base import AgentCard
 from agentkit.llm.budgets import Limits, limited
 
@@ -32,12 +33,15 @@ class Graph(AnyGraph):
         about: What a supervisor knows of it; None for a graph that is no agent.
         limits: What the model calls of one run may spend together.
         team: Whether it is several agents, of which one may fail without the others.
+        digest: Digest of the blueprint it was compiled from, or an empty string. It is in the
+            metadata of every trace and checkpoint of its runs; see `agentkit.graphs.pins`.
     """
 
     home: asyncio.AbstractEventLoop | None
     about: AgentCard | None
     limits: Limits
     team: bool
+    digest: str
 
     @classmethod
     def adopt(
@@ -56,6 +60,7 @@ class Graph(AnyGraph):
         adopted.about = about
         adopted.limits = limits
         adopted.team = team
+        adopted.digest = ""
         return adopted
 
     def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -73,9 +78,10 @@ class Graph(AnyGraph):
         """See `CompiledStateGraph.aget_state`."""
         return await portal.arun(partial(super().aget_state, **kwargs), *args, on=self.home)
 
-    async def aupdate_state(self, *args: Any, **kwargs: Any) -> Any:
+    async def aupdate_state(self, config: RunnableConfig, *args: Any, **kwargs: Any) -> Any:
         """See `CompiledStateGraph.aupdate_state`."""
-        return await portal.arun(partial(super().aupdate_state, **kwargs), *args, on=self.home)
+        config = pinned_to(self.digest, config)
+        return await portal.arun(partial(super().aupdate_state, **kwargs), config, *args, on=self.home)
 
     def aget_state_history(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         """See `CompiledStateGraph.aget_state_history`."""
@@ -94,4 +100,5 @@ class Graph(AnyGraph):
             config = limited(config, self.limits, of=f"a run of {self.name}")
         if self.team:
             config = failures.collecting(config)
+        config = pinned_to(self.digest, config)
         return cast("Callable[[], AsyncIterator[Any]]", partial(super().astream, input, config, **kwargs))

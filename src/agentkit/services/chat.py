@@ -11,6 +11,8 @@ from langchain_core.runnables import RunnableConfig
 from agentkit.context import RunContext
 from agentkit.graphs.bridge import Graph
 from agentkit.graphs.state import AgentPart, RouteDecision, Source
+from agentkit.llm.base import closing
+from agentkit.services.graphs import Always, Graphs
 from agentkit.services.several import Several
 from agentkit.services.usage import Usage, UsageCounter
 
@@ -78,11 +80,12 @@ class ChatService:
     """Runs turns on one compiled blueprint.
 
     Args:
-        graph: From `Kit.graph` or `build_supervisor`.
+        graph: From `Kit.graph` or `build_supervisor`; or what chooses one for each turn,
+            from `Kit.live`.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph | Graphs) -> None:
+        self._graphs = Always(graph) if isinstance(graph, Graph) else graph
 
     async def ask(
         self, message: str, *, thread_id: str | None = None, context: RunContext | None = None
@@ -117,19 +120,21 @@ class ChatService:
             "configurable": {"thread_id": thread_id},
             "callbacks": [counter],
             "metadata": {"request_id": context.request_id},
-            "run_name": self._graph.name,
         }
         turn = _Turn()
-        parts = self._graph.astream(
-            {"messages": [("user", message)]},
-            config,
-            context=context,
-            stream_mode=["messages", "custom", "updates"],
-            subgraphs=True,
-        )
-        async for namespace, mode, part in parts:
-            for event in _events(turn, cast("tuple[str, ...]", namespace), cast("str", mode), part):
-                yield event
+        async with self._graphs.for_turn(thread_id) as graph:
+            config["run_name"] = graph.name
+            parts = graph.astream(
+                {"messages": [("user", message)]},
+                config,
+                context=context,
+                stream_mode=["messages", "custom", "updates"],
+                subgraphs=True,
+            )
+            async with closing(parts):  # the graph is in use until its last node has ended
+                async for namespace, mode, part in parts:
+                    for event in _events(turn, cast("tuple[str, ...]", namespace), cast("str", mode), part):
+                        yield event
         usage = counter.usage
         yield ChatEvent("usage", usage)
         answer = Answer(

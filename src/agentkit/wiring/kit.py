@@ -7,11 +7,12 @@ closes whatever was opened, last opened first.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from agentkit import portal
+from agentkit.blueprints import MIGRATIONS as BLUEPRINT_MIGRATIONS
 from agentkit.blueprints.llm_config import model_config
 from agentkit.errors import ConfigurationError
 from agentkit.events import DownloadProgressed, EventBus, IngestProgressed, StageStarted
@@ -24,6 +25,8 @@ from agentkit.resources import search_path
 from agentkit.settings import Settings
 from agentkit.weights import WeightsStore
 from agentkit.wiring.blueprints import check_blueprint, project_root
+from agentkit.wiring.checkpoints import open_checkpointer
+from agentkit.wiring.live import keep, open_live
 
 if TYPE_CHECKING:
     from langchain_core.caches import BaseCache
@@ -33,17 +36,19 @@ if TYPE_CHECKING:
     from agentkit.database.migrate import Migration
     from agentkit.database.pool import Pool
     from agentkit.graphs.bridge import Graph
+    from agentkit.llm.lending import ChatModels
     from agentkit.llm.providers.scripted import Script
     from agentkit.llm.resilience.shared import SharedCircuits
     from agentkit.rag.embeddings import EmbeddingModel
     from agentkit.rag.ingest import Ingestor, IngestReport
     from agentkit.rag.vector_store import PgVectorStore
+    from agentkit.services.live import LiveBlueprint
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-MIGRATION_FOLDERS = (MIGRATIONS, LLM_MIGRATIONS)
+MIGRATION_FOLDERS = (MIGRATIONS, LLM_MIGRATIONS, BLUEPRINT_MIGRATIONS)
 """Folders of SQL migrations, see `agentkit.database.migrate`."""
 
 _LOOP_PATIENCE = 0.25
@@ -113,7 +118,23 @@ class Kit:
                     logger.warning("%s", warning)
                 await self.refresh(loaded)
                 self._graphs[loaded.digest] = await self._compile(loaded)
+                await keep(self, loaded)
             return self._graphs[loaded.digest]
+
+    def live(
+        self, name_or_path: str | Path, *, watch: bool = False, poll: float | None = None
+    ) -> "AbstractAsyncContextManager[LiveBlueprint]":
+        """Open a blueprint that may change while it runs; threads stay on the graph they wait in.
+
+        Args:
+            name_or_path: Name of a blueprint, or path of its folder or file.
+            watch: Whether to follow changes of its files and prompts.
+            poll: Look for them every so many seconds, where the file system tells nothing (NFS).
+
+        Raises:
+            MissingExtraError: `watch` needs the extra `reload`; `poll` does not.
+        """
+        return open_live(self, name_or_path, self._compile, self._checkpointer, watch=watch, poll=poll)
 
     async def refresh(self, loaded: "LoadedBlueprint") -> "list[IngestReport]":
         """Bring a blueprint's knowledge sources up to date; unchanged files cost one query."""
@@ -312,7 +333,8 @@ class Kit:
         self,
         loaded: "LoadedBlueprint",
         *,
-        checkpointer: str | None = None,
+        checkpointer: "str | BaseCheckpointSaver[Any] | None" = None,
+        gateway: "ChatModels | None" = None,
         scripts: "Mapping[str, Script] | None" = None,
         retrieve: bool = True,
     ) -> "Graph":
@@ -320,14 +342,16 @@ class Kit:
 
         stored = retrieve and needs_store(loaded)
         embeds = needs_embeddings(loaded, retrieve=retrieve)
-        parts = Parts(
+        if checkpointer is None or isinstance(checkpointer, str):
+            checkpointer = await self._checkpointer(checkpointer or loaded.spec.runtime.checkpointer)
+        if scripts is not None:
             # Breakers and models of a test are its own: the next test starts with a clean slate.
-            gateway=self.gateway
-            if scripts is None
-            else LLMGateway({}, events=self.events, weights=self.weights),
+            gateway = LLMGateway({}, events=self.events, weights=self.weights)
+        parts = Parts(
+            gateway=gateway or self.gateway,
             embeddings=await self.embeddings() if embeds else None,
             store=await self.store() if stored else None,
-            checkpointer=await self._checkpointer(checkpointer or loaded.spec.runtime.checkpointer),
+            checkpointer=checkpointer,
             events=self.events,
             home=asyncio.get_running_loop(),
             scripts=scripts,
@@ -336,21 +360,7 @@ class Kit:
         return await asyncio.to_thread(compile_blueprint, loaded, parts)
 
     async def _checkpointer(self, kind: str) -> "BaseCheckpointSaver[Any] | None":
-        if kind == "postgres":
-            from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-
-            from agentkit.database.migrate import migration_lock
-
-            saver = AsyncPostgresSaver(await self.pool())
-            # Its own migrations have no lock, and two first starts at once would collide.
-            async with migration_lock(await self.database_url()):
-                await saver.setup()
-            return saver
-        if kind == "memory":
-            from langgraph.checkpoint.memory import InMemorySaver
-
-            return InMemorySaver()
-        return None
+        return await open_checkpointer(kind, self.pool, self.database_url)
 
     def downloading(self, name: str, done: int, total: int) -> None:
         """Report a download of weights; a `Progress` for `WeightsStore`."""

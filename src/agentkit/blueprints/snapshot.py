@@ -1,0 +1,104 @@
+"""A loaded blueprint as text, from which the same graph can be built in another process.
+
+It holds what the files, parameters and environment variables came to, and the prompts in
+full. Secrets stay names: they are looked up again when the blueprint is built again.
+"""
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.interpolation import SECRETS, SecretParts, Surroundings, fill_secrets
+from agentkit.blueprints.loader import LoadedBlueprint
+from agentkit.blueprints.schema import Blueprint
+from agentkit.errors import BlueprintError
+from agentkit.prompts import Prompt
+from agentkit.prompts.yaml_source import KeyPath
+
+_FORMAT = 1
+
+
+def freeze(loaded: LoadedBlueprint) -> str:
+    """Return the blueprint as JSON without the values of its secrets."""
+    value = copy.deepcopy(dict(loaded.value))
+    for path in loaded.secrets:
+        _put(value, path, None)
+    prompts = [[ref.model_dump(mode="json"), _fields(prompt)] for ref, prompt in loaded.prompts.items()]
+    secrets = [[list(path), list(parts)] for path, parts in loaded.secrets.items()]
+    content = {
+        "format": _FORMAT,
+        "digest": loaded.digest,
+        "root": str(loaded.root),
+        "files": [str(file) for file in loaded.files],
+        "value": value,
+        "secrets": secrets,
+        "prompts": prompts,
+    }
+    return json.dumps(content)
+
+
+def thaw(text: str, *, env: Mapping[str, str], secrets: Path = SECRETS) -> LoadedBlueprint:
+    """Return the blueprint that `freeze` wrote.
+
+    Args:
+        text: The JSON.
+        env: Where secrets are looked up first.
+        secrets: Folder with one file a secret.
+
+    Raises:
+        BlueprintError: Another version of agentkit wrote it and this one cannot read it, or a
+            secret is missing.
+    """
+    content = cast("dict[str, Any]", json.loads(text))
+    if content.get("format") != _FORMAT:
+        raise BlueprintError("Another version of agentkit wrote it, in a form this one does not know.")
+    value = cast("dict[str, Any]", content["value"])
+    places: dict[KeyPath, SecretParts] = {tuple(path): tuple(parts) for path, parts in content["secrets"]}
+    surroundings = Surroundings(env, secrets)
+    for path, parts in places.items():
+        filled = fill_secrets(parts, surroundings)
+        if isinstance(filled, str):
+            raise BlueprintError(f"A secret it needs is missing: {filled}.")
+        _put(value, path, filled)
+    try:
+        spec = Blueprint.model_validate(value)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise BlueprintError(f"This version of agentkit cannot read it: {where}: {fault['msg']}.") from error
+    return LoadedBlueprint(
+        spec=spec,
+        digest=content["digest"],
+        root=Path(content["root"]),
+        files=tuple(map(Path, content["files"])),
+        prompts=MappingProxyType(dict(_prompt(*pair) for pair in content["prompts"])),
+        sources=(),
+        warnings=(),
+        value=value,
+        secrets=MappingProxyType(places),
+    )
+
+
+def _fields(prompt: Prompt) -> dict[str, Any]:
+    values = {field.name: getattr(prompt, field.name) for field in fields(prompt)}
+    return {
+        name: dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+    }
+
+
+def _prompt(ref: Mapping[str, Any], prompt: Mapping[str, Any]) -> tuple[PromptRef, Prompt]:
+    return PromptRef.model_validate(ref), Prompt(**prompt)
+
+
+def _put(value: Any, path: KeyPath, part: object) -> None:
+    for key in path[:-1]:
+        value = value[key]
+    value[path[-1]] = part

@@ -1,0 +1,36 @@
+"""Where conversations are kept."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+    from agentkit.database.pool import Pool
+
+
+async def open_checkpointer(
+    kind: str, pool: "Callable[[], Awaitable[Pool]]", url: Callable[[], Awaitable[str]]
+) -> "BaseCheckpointSaver[Any] | None":
+    """Return what keeps conversations as `runtime.checkpointer` says; None for `none`.
+
+    Args:
+        kind: `postgres`, `memory` or `none`.
+        pool: Opens connections to the database.
+        url: Returns its URL.
+    """
+    if kind == "postgres":
+        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+        from agentkit.database.migrate import migration_lock
+
+        saver = AsyncPostgresSaver(await pool())
+        # Its own migrations have no lock, and two first starts at once would collide.
+        async with migration_lock(await url()):
+            await saver.setup()
+        return saver
+    if kind == "memory":
+        from langgraph.checkpoint.memory import InMemorySaver
+
+        return InMemorySaver()
+    return None
