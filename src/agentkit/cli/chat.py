@@ -1,6 +1,9 @@
 """`agentkit chat`: one answer, or a conversation."""
 
+import logging
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
@@ -9,10 +12,11 @@ import typer
 
 from agentkit.cli.session import FAILED, Json, Session, err, out, print_json
 from agentkit.errors import AgentKitError
+from agentkit.events import BlueprintRefused, BlueprintReloaded, Event
 
 if TYPE_CHECKING:
-    from agentkit.graphs.bridge import Graph
     from agentkit.services.chat import Answer, ChatEvent
+    from agentkit.services.live import LiveBlueprint
 
 
 def chat(
@@ -25,6 +29,9 @@ def chat(
         str | None, typer.Option(help="Conversation to continue, or to begin under this name.")
     ] = None,
     user: Annotated[str, typer.Option(help="Who asks.")] = "anonymous",
+    reload: Annotated[
+        bool, typer.Option("--reload", help="In a conversation: follow changes of the blueprint's files.")
+    ] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Ask a blueprint's agents; shows route, answer, sources, tokens, cost and seconds."""
@@ -32,20 +39,43 @@ def chat(
         raise typer.BadParameter("--json needs a MESSAGE.")
     if message is not None and not message.strip():
         raise typer.BadParameter("MESSAGE is empty.")
+    if reload and message is not None:
+        raise typer.BadParameter("--reload is for conversations: leave MESSAGE out.")
     thread_id = thread or uuid4().hex
-    with Session() as session:
-        graph = session.run(session.kit.graph(blueprint))
+    with Session() as session, _opened(session, blueprint) as live:
         session.display.stop()
         if message is not None:
-            answer = session.run(_turn(session, graph, message, thread_id, user, quiet=as_json))
+            answer = session.run(_turn(session, live, message, thread_id, user, quiet=as_json))
             if as_json:
                 print_json(answer.to_dict())
             return
-        _converse(session, graph, thread_id, user)
+        if reload:
+            # Said in our own words, once.
+            logging.getLogger("agentkit.services.live").setLevel(logging.ERROR)
+            session.kit.events.subscribe(_tell_reload)
+        _converse(session, live, thread_id, user, reload=reload)
 
 
-def _converse(session: Session, graph: "Graph", thread_id: str, user: str) -> None:
-    out.print(f"[dim]{graph.name} · thread {thread_id} · Ctrl-D ends, Ctrl-C stops an answer[/]")
+@contextmanager
+def _opened(session: Session, blueprint: str) -> "Generator[LiveBlueprint]":
+    opening = session.kit.live(blueprint)
+    live = session.run(opening.__aenter__())
+    try:
+        yield live
+    finally:
+        session.run(opening.__aexit__(None, None, None))
+
+
+def _tell_reload(event: Event) -> None:
+    if isinstance(event, BlueprintReloaded):
+        out.print(f"[dim]{event.blueprint} reloaded · {event.digest[:12]}[/]")
+    elif isinstance(event, BlueprintRefused):
+        text = "\n".join((event.reason, *event.problems, f"{event.blueprint} stays as it was."))
+        err.print(text, style="yellow", markup=False)
+
+
+def _converse(session: Session, live: "LiveBlueprint", thread_id: str, user: str, *, reload: bool) -> None:
+    out.print(f"[dim]{live.graph.name} · thread {thread_id} · Ctrl-D ends, Ctrl-C stops an answer[/]")
     while True:
         try:
             message = out.input("[bold]you[/] ").strip()
@@ -55,7 +85,9 @@ def _converse(session: Session, graph: "Graph", thread_id: str, user: str) -> No
         if not message:
             continue
         try:
-            session.run(_turn(session, graph, message, thread_id, user, quiet=False))
+            if reload:
+                session.run(live.reload())
+            session.run(_turn(session, live, message, thread_id, user, quiet=False))
         except KeyboardInterrupt:
             out.print("\n[dim](stopped)[/]")
         except AgentKitError as error:
@@ -63,7 +95,7 @@ def _converse(session: Session, graph: "Graph", thread_id: str, user: str) -> No
 
 
 async def _turn(
-    session: Session, graph: "Graph", message: str, thread_id: str, user: str, *, quiet: bool
+    session: Session, live: "LiveBlueprint", message: str, thread_id: str, user: str, *, quiet: bool
 ) -> "Answer":
     from agentkit.context import RunContext
     from agentkit.services.chat import ChatService
@@ -71,7 +103,7 @@ async def _turn(
     started = time.perf_counter()
     answer: Answer | None = None
     screen = _Screen(session, started)
-    turn = ChatService(graph).stream(message, thread_id=thread_id, context=RunContext(user=user))
+    turn = ChatService(live).stream(message, thread_id=thread_id, context=RunContext(user=user))
     async for event in turn:
         if event.type == "done":
             answer = event.data
