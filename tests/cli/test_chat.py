@@ -191,3 +191,36 @@ def test_a_conversation_on_a_terminal(project: Project) -> None:
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 0
+
+
+def test_a_conversation_follows_its_blueprint(project: Project) -> None:
+    project.script("Use yield [1].")
+    file = project.root / "blueprints" / "team" / "blueprint.yaml"
+    arguments = command(["chat", "team", "--reload"])
+    terminal = pexpect.spawn(
+        arguments[0], arguments[1:], cwd=str(project.root), env=project.env, timeout=120, encoding="utf-8"
+    )
+    terminal.expect("you")
+    good = file.read_text()
+    file.write_text(good.replace("knowledge_scope", "knowlege_scope"))
+    terminal.sendline(PYTHON)
+    terminal.expect(r"blueprint\.yaml:\d+:\d+: Unknown key 'knowlege_scope'")
+    terminal.expect("team stays as it was")
+    terminal.expect("Use yield")
+    terminal.expect("you")
+    project.script("Use a list.")
+    terminal.sendline(PYTHON)
+    terminal.expect("team reloaded")
+    terminal.expect("Use a list")
+    terminal.expect("you")
+    terminal.sendeof()
+    terminal.expect(pexpect.EOF)
+    assert "agentkit.services.live" not in (terminal.before or "")
+    terminal.close()
+    assert terminal.exitstatus == 0
+
+
+def test_reload_is_for_conversations(project: Project) -> None:
+    done = project.run("chat", "team", "hi", "--reload")
+    assert done.returncode == 2
+    assert "--reload is for conversations" in done.stderr
