@@ -118,8 +118,8 @@ class BlueprintUnavailableError(ConfigurationError):
         super().__init__(
             f"The thread {thread_id!r} waits in an earlier state of the blueprint "
             f"(digest {digest[:12] or 'unknown'}), which cannot be built again: {reason}",
-            hint="Restore what is missing and answer again; or say something new in the thread, which drops "
-            "the step that waits and goes on with the blueprint as it is now.",
+            hint="Restore what is missing and go on; or give up the step that waits, with "
+            "LiveBlueprint.abandon(thread_id); or begin a new thread.",
         )
         self.thread_id = thread_id
         self.digest = digest

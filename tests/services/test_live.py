@@ -438,6 +438,19 @@ async def test_a_paused_thread_goes_on_in_its_own_graph_after_more_reloads(
             assert graph.digest == live.status().digest
 
 
+async def test_what_a_thread_waits_for_may_be_given_up(project: Project, kit: Kit) -> None:
+    project.pausing("clerk")
+    async with kit.live("team") as live:
+        await ChatService(live).ask("restart web", thread_id="t")
+        project.pausing("porter")
+        assert await live.reload()
+        assert live.status().older == 1
+        await live.abandon("t")
+        assert live.status().older == 0
+        async with live.for_turn("t") as graph:
+            assert graph.digest == live.status().digest
+
+
 async def test_going_back_to_an_older_state_uses_what_is_there(project: Project, kit: Kit) -> None:
     project.pausing("clerk")
     async with kit.live("team") as live:
@@ -451,9 +464,7 @@ async def test_going_back_to_an_older_state_uses_what_is_there(project: Project,
         assert live.status().older == 0
 
 
-async def test_a_paused_thread_is_rebuilt_from_the_database(
-    project: Project, database_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_paused_thread_is_rebuilt_from_the_database(project: Project, database_url: str) -> None:
     settings = Settings.load(database_url=database_url, data_dir=project.root / "data")
     project.pausing("clerk", checkpointer="postgres")
     async with agentkit.open(settings) as kit, kit.live("team") as live:
@@ -480,10 +491,15 @@ async def test_a_paused_thread_is_rebuilt_from_the_database(
             async with live.for_resume("gone"):
                 pass
         assert gone.value.digest == paused_in
-        assert "say something new in the thread" in str(gone.value)
+        assert "LiveBlueprint.abandon(thread_id)" in str(gone.value)
+        with pytest.raises(BlueprintUnavailableError):
+            await ChatService(live).ask("and now?", thread_id="gone")
+        await live.abandon("gone")
         async with live.for_turn("gone") as graph:
             assert graph.digest == live.status().digest
-        assert "drops what it waited for" in caplog.text
+        await ChatService(live).ask("and now?", thread_id="gone")
+        messages = (await live.graph.aget_state(where("gone"))).values["messages"]
+        assert [message.text for message in messages] == ["restart web", "and now?"]
 
 
 async def test_a_tool_that_is_gone_is_why_a_thread_cannot_go_on(

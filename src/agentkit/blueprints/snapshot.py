@@ -6,13 +6,14 @@ full. Secrets stay names: they are looked up again when the blueprint is built a
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.interpolation import SECRETS, SecretParts, Surroundings, fill_secrets
@@ -23,6 +24,7 @@ from agentkit.prompts import Prompt
 from agentkit.prompts.yaml_source import KeyPath
 
 _FORMAT = 1
+_PROMPT: Final = TypeAdapter(Prompt)
 
 
 def freeze(loaded: LoadedBlueprint) -> str:
@@ -30,7 +32,10 @@ def freeze(loaded: LoadedBlueprint) -> str:
     value = copy.deepcopy(dict(loaded.value))
     for path in loaded.secrets:
         _put(value, path, None)
-    prompts = [[ref.model_dump(mode="json"), _fields(prompt)] for ref, prompt in loaded.prompts.items()]
+    prompts = [
+        [ref.model_dump(mode="json"), {field.name: getattr(prompt, field.name) for field in fields(prompt)}]
+        for ref, prompt in loaded.prompts.items()
+    ]
     secrets = [[list(path), list(parts)] for path, parts in loaded.secrets.items()]
     content = {
         "format": _FORMAT,
@@ -41,7 +46,7 @@ def freeze(loaded: LoadedBlueprint) -> str:
         "secrets": secrets,
         "prompts": prompts,
     }
-    return json.dumps(content)
+    return json.dumps(content, default=_plain)
 
 
 def thaw(text: str, *, env: Mapping[str, str], secrets: Path = SECRETS) -> LoadedBlueprint:
@@ -78,7 +83,7 @@ def thaw(text: str, *, env: Mapping[str, str], secrets: Path = SECRETS) -> Loade
         digest=content["digest"],
         root=Path(content["root"]),
         files=tuple(map(Path, content["files"])),
-        prompts=MappingProxyType(dict(_prompt(*pair) for pair in content["prompts"])),
+        prompts=MappingProxyType(dict(_prompts(content["prompts"]))),
         sources=(),
         warnings=(),
         value=value,
@@ -86,16 +91,17 @@ def thaw(text: str, *, env: Mapping[str, str], secrets: Path = SECRETS) -> Loade
     )
 
 
-def _fields(prompt: Prompt) -> dict[str, Any]:
-    values = {field.name: getattr(prompt, field.name) for field in fields(prompt)}
-    return {
-        name: dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else value
-        for name, value in values.items()
-    }
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, Any]", value))
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} cannot be kept in a blueprint's snapshot")
 
 
-def _prompt(ref: Mapping[str, Any], prompt: Mapping[str, Any]) -> tuple[PromptRef, Prompt]:
-    return PromptRef.model_validate(ref), Prompt(**prompt)
+def _prompts(pairs: list[Any]) -> Iterator[tuple[PromptRef, Prompt]]:
+    for ref, prompt in pairs:
+        yield PromptRef.model_validate(ref), _PROMPT.validate_python(prompt)
 
 
 def _put(value: Any, path: KeyPath, part: object) -> None:

@@ -10,6 +10,11 @@ from agentkit.graphs.bridge import Graph
 class Graphs(Protocol):
     """Chooses the graph of each turn, and is told when the turn has ended."""
 
+    @property
+    def graph(self) -> Graph:
+        """The graph of a new thread's turn; name and checkpointer are those of all."""
+        ...
+
     def for_turn(self, thread_id: str) -> AbstractAsyncContextManager[Graph]:
         """The graph for something new said in a thread."""
         ...
@@ -28,6 +33,11 @@ class Always:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+
+    @property
+    def graph(self) -> Graph:
+        """See `Graphs`."""
+        return self._graph
 
     @asynccontextmanager
     async def for_turn(self, thread_id: str) -> AsyncGenerator[Graph]:  # noqa: ARG002 - the protocol's

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END
 
 from agentkit import portal
 from agentkit.blueprints.loader import LoadedBlueprint
@@ -167,22 +168,25 @@ class LiveBlueprint:
     async def for_turn(self, thread_id: str) -> AsyncGenerator[Graph]:
         """Yield the graph for a turn of a thread: the current one, unless the thread is busy or waits.
 
-        A thread that waits in a state that cannot be built again gets the current graph: with
-        something new said in it, what it waited for is dropped.
+        Raises:
+            BlueprintUnavailableError: It waits in what cannot be built again; the text says why,
+                and how to go on.
         """
         async with self._using(thread_id, resume=False) as graph:
             yield graph
 
     @asynccontextmanager
     async def for_resume(self, thread_id: str) -> AsyncGenerator[Graph]:
-        """Yield the graph a thread was last run with, to answer what it waits for.
-
-        Raises:
-            BlueprintUnavailableError: That cannot be built again; the text says why, and how
-                to go on.
-        """
+        """Yield the graph a thread was last run with, to answer what it waits for. Raises as `for_turn`."""
         async with self._using(thread_id, resume=True) as graph:
             yield graph
+
+    async def abandon(self, thread_id: str) -> None:
+        """Give up what a thread waits for: the conversation stays, and goes on with the current graph."""
+        await self.graph.aupdate_state({"configurable": {"thread_id": thread_id}}, None, as_node=END)
+        for version in self._known():
+            version.paused.discard(thread_id)
+        self._drop_unneeded()
 
     async def reload(self) -> bool:
         """Read the files, and let new turns run on what they say; keep the last good if they are faulty.
@@ -314,13 +318,7 @@ class LiveBlueprint:
         """The version for a thread that stands at `pin`."""
         if pin is None or not pin.digest or not (pin.paused or resume):
             return self._now
-        try:
-            return self._at_hand(pin.digest) or await self._rebuilt(thread_id, pin.digest)
-        except BlueprintUnavailableError as error:
-            if resume:
-                raise
-            logger.warning("%s The turn that begins drops what it waited for.", error.message)
-            return self._now
+        return self._at_hand(pin.digest) or await self._rebuilt(thread_id, pin.digest)
 
     def _at_hand(self, digest: str) -> _Version | None:
         return next((version for version in self._known() if version.digest == digest), None)
