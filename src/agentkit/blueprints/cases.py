@@ -149,6 +149,9 @@ class CaseSpec(Section):
     scopes: tuple[Slug, ...] | None = Field(
         default=None, description="Knowledge scopes the user may read; all if absent."
     )
+    context: Mapping[Slug, Text] = Field(
+        default_factory=dict[str, str], description="Values of the request, for ${context:NAME}."
+    )
     expect: ExpectSpec = Field(default=ExpectSpec(), description="What must come of it.")
 
 

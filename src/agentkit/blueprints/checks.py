@@ -14,6 +14,7 @@ from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, Supervis
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
 from agentkit.blueprints.sources import SourceTree
+from agentkit.blueprints.variable_checks import check_test_values, variable_faults
 from agentkit.errors import Problem, PromptError, UnknownNameError
 from agentkit.prompts import Prompt, PromptManager
 from agentkit.prompts.yaml_models import unknown_choice
@@ -78,6 +79,7 @@ class Checker:
         self._prices_are_known(count)
         self._supervisor_and_routing()
         check_rules(self._tree, self._value, self.problems)
+        check_test_values(self._tree, self._value, self.problems)
         self._names_differ(count)
         for index in range(count):
             self._agent(("agents", index))
@@ -231,11 +233,13 @@ class Checker:
             self.problems.extend(error.problems)
             return
         self.found_prompts[wanted] = prompt
-        given = PROMPT_VARIABLES[role]
+        given = PROMPT_VARIABLES[role] | wanted.variables.keys()
+        self.problems += variable_faults(self._tree, wanted, prompt, PROMPT_VARIABLES[role], path)
         if strange := sorted(prompt.variables.keys() - given):
             self._report(
                 f"The prompt {wanted.ref!r} version {prompt.version} needs {', '.join(strange)}, "
-                f"but as {role} prompt it gets: {', '.join(sorted(given)) or 'no variables'}.",
+                f"but as {role} prompt it gets: {', '.join(sorted(given)) or 'no variables'}. "
+                "Give it the others under 'variables'.",
                 (*path, "ref"),
             )
 

@@ -10,6 +10,7 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from agentkit.blueprints.agents import AgentSpec, SpendingSpec, ToolSpec
+from agentkit.blueprints.context import fill
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
@@ -90,7 +91,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         agents,
         model=_model(spec.supervisor.model, SUPERVISOR, blueprint, parts),
         routing=Routing(tuple(_strategy(name, blueprint, parts) for name in spec.routing.strategy)),
-        prompt=_fill(supervisor_prompt, agents=listing(cards)),
+        prompt=fill(supervisor_prompt, spec.supervisor.prompt.variables, spec.context, agents=listing(cards)),
         combine=_combine(blueprint),
         name=spec.name,
         checkpointer=parts.checkpointer,
@@ -107,7 +108,7 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         name=agent.name,
         model=_model(agent.model, agent.name, blueprint, parts),
         tools=[_tool(tool, blueprint.spec.security.allowed_modules) for tool in agent.tools],
-        prompt=_fill(blueprint.prompts[agent.prompt]),
+        prompt=fill(blueprint.prompts[agent.prompt], agent.prompt.variables, blueprint.spec.context),
         retriever=_retrieve(agent, blueprint, parts),
         sources_prompt=_sources_prompt(blueprint),
         description=agent.description,
@@ -168,20 +169,20 @@ def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStr
         )
     prompt = blueprint.prompts[routing.llm_prompt]
     model = _model(routing.llm.model or blueprint.spec.supervisor.model, SUPERVISOR, blueprint, parts)
-    limit = str(routing.parallel)
-    return LLMRouting(
-        model, lambda agents: _fill(prompt, agents=agents, limit=limit), parallel=routing.parallel
-    )
+    values = {**routing.llm_prompt.variables, "limit": str(routing.parallel)}
+    return LLMRouting(model, lambda agents: _fill(prompt, agents=agents, **values), parallel=routing.parallel)
 
 
 def _combine(blueprint: LoadedBlueprint) -> Callable[[str], str] | None:
     ref = blueprint.spec.supervisor.combine
-    return None if ref is None else lambda answers: _fill(blueprint.prompts[ref], answers=answers)
+    if ref is None:
+        return None
+    return lambda answers: _fill(blueprint.prompts[ref], answers=answers, **ref.variables)
 
 
 def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:
     ref: PromptRef = blueprint.spec.knowledge.prompt
-    return lambda sources: blueprint.prompts[ref].render(sources=sources)
+    return lambda sources: _fill(blueprint.prompts[ref], sources=sources, **ref.variables)
 
 
 def _fill(prompt: Prompt, **values: str) -> str:

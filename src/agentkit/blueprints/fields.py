@@ -1,9 +1,12 @@
 """What fields of a blueprint are made of: durations, names, numbers; and their base class."""
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from agentkit.blueprints.request_values import VariableValue
 
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -64,3 +67,12 @@ class PromptRef(Section):
     version: Annotated[Int, Field(ge=1)] | None = Field(
         default=None, description="Version; the current one if absent."
     )
+    variables: Mapping[str, VariableValue] = Field(
+        default_factory=dict[str, Any],
+        description="What the prompt's own variables hold; ${param:NAME} may stand in it and, for an agent "
+        "or the supervisor, ${context:NAME}.",
+    )
+
+    def __hash__(self) -> int:
+        """As the base class's, which cannot do mappings."""
+        return hash((self.ref, self.version))

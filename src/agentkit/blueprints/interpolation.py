@@ -1,4 +1,4 @@
-"""`${param:NAME}`, `${env:NAME:-default}` and `${secret:NAME}` in the parsed tree, never in the text.
+"""`${param:NAME}`, `${env:…}`, `${secret:…}` and `${context:…}` in the parsed tree, never in the text.
 
 A value put in place of an expression is not looked at again, so neither a parameter nor
 an environment variable can add keys, or further expressions, to a blueprint. A text with
@@ -14,11 +14,12 @@ from typing import Any, cast
 from pydantic import SecretStr
 
 from agentkit.blueprints.layers import Layer
+from agentkit.blueprints.request_values import BUILT_IN, ContextText
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
 
 _EXPRESSION = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
-_BODY = re.compile(r"(param|env|secret):([A-Za-z_][A-Za-z0-9_-]*)(?::-(.*))?", re.DOTALL)
+_BODY = re.compile(r"(param|env|secret|context):([A-Za-z_][A-Za-z0-9_-]*)(?::-(.*))?", re.DOTALL)
 
 Parameters = Mapping[str, object]
 
@@ -119,6 +120,10 @@ def _may_be_secret(path: KeyPath) -> bool:
     return path[:1] == ("models",) and path[2:3] == ("options",)
 
 
+def _may_be_context(path: KeyPath) -> bool:
+    return path[0] in ("agents", "supervisor") and path[-3:-1] == ("prompt", "variables")
+
+
 def _mapping(value: object) -> dict[Any, Any]:
     return cast(dict[Any, Any], value) if isinstance(value, dict) else {}
 
@@ -133,6 +138,7 @@ class _Interpolation:
     ) -> None:
         self._secrets = {} if secrets is None else secrets
         self._origin = layer.origin
+        self._declared = {*BUILT_IN, *map(str, _mapping(_mapping(layer.value).get("context")))}
         self._parameters = parameters
         self._surroundings = surroundings
 
@@ -152,7 +158,8 @@ class _Interpolation:
             if isinstance(value, SecretStr):
                 self._secrets[path] = ("", whole.group(2).removeprefix("secret:"), "")
             return value
-        parts = [""]  # as `SecretParts`
+        parts = [""]  # as `SecretParts`; what `ContextText` holds looks the same
+        later = False
         end = 0
         for match in _EXPRESSION.finditer(text):
             parts[-1] += text[end : match.start()]
@@ -160,11 +167,16 @@ class _Interpolation:
             value = "${" if match.group(1) else self._resolve(match, path)
             if isinstance(value, SecretStr):
                 parts += [match.group(2).removeprefix("secret:"), ""]
+            elif isinstance(value, ContextText):
+                parts += value.parts[1:]
+                later = True
             else:
                 parts[-1] += str(value)
         parts[-1] += text[end:]
         if len(parts) == 1:
             return parts[0]
+        if later:  # no secret may stand where this may
+            return ContextText(tuple(parts))
         self._secrets[path] = tuple(parts)
         return fill_secrets(tuple(parts), self._surroundings)
 
@@ -174,12 +186,14 @@ class _Interpolation:
             return self._fault(
                 match,
                 path,
-                "is not an expression: write ${param:NAME}, ${env:NAME}, ${env:NAME:-default} "
-                "or ${secret:NAME}",
+                "is not an expression: write ${param:NAME}, ${env:NAME}, ${env:NAME:-default}, "
+                "${secret:NAME} or ${context:NAME}",
             )
         kind, name, default = body.groups()
         if kind == "secret":
             return self._secret(match, path, name, default)
+        if kind == "context":
+            return self._context(match, path, name, default)
         if kind == "env":
             # As in a shell, :- also covers a variable that is set but empty.
             found = self._surroundings.env.get(name) or default
@@ -201,6 +215,20 @@ class _Interpolation:
             return self._fault(match, path, "a secret has no default")
         found = self._surroundings.secret(name)
         return found if isinstance(found, SecretStr) else self._fault(match, path, found)
+
+    def _context(self, match: re.Match[str], path: KeyPath, name: str, default: str | None) -> object:
+        if not _may_be_context(path):
+            return self._fault(
+                match,
+                path,
+                "a value of the request may stand only in the variables of an agent's prompt or the "
+                "supervisor's; all else is built once, before anybody asks",
+            )
+        if default is not None:
+            return self._fault(match, path, f"its default belongs under 'context: {name}: default:'")
+        if name not in self._declared:
+            return self._fault(match, path, unknown_choice("value of the request", name, self._declared))
+        return ContextText(("", name, ""))
 
     def _parameter(self, match: re.Match[str], path: KeyPath, name: str, default: str | None) -> object:
         if self._parameters is None:

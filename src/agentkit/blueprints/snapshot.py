@@ -18,12 +18,14 @@ from pydantic import TypeAdapter, ValidationError
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.interpolation import SECRETS, SecretParts, Surroundings, fill_secrets
 from agentkit.blueprints.loader import LoadedBlueprint
+from agentkit.blueprints.request_values import ContextText
 from agentkit.blueprints.schema import Blueprint
 from agentkit.errors import BlueprintError
 from agentkit.prompts import Prompt
 from agentkit.prompts.yaml_source import KeyPath
 
 _FORMAT = 1
+_CONTEXT = "\0context"  # a key nobody writes
 _PROMPT: Final = TypeAdapter(Prompt)
 
 
@@ -33,7 +35,10 @@ def freeze(loaded: LoadedBlueprint) -> str:
     for path in loaded.secrets:
         _put(value, path, None)
     prompts = [
-        [ref.model_dump(mode="json"), {field.name: getattr(prompt, field.name) for field in fields(prompt)}]
+        [
+            {name: getattr(ref, name) for name in PromptRef.model_fields},
+            {field.name: getattr(prompt, field.name) for field in fields(prompt)},
+        ]
         for ref, prompt in loaded.prompts.items()
     ]
     secrets = [[list(path), list(parts)] for path, parts in loaded.secrets.items()]
@@ -61,7 +66,7 @@ def thaw(text: str, *, env: Mapping[str, str], secrets: Path = SECRETS) -> Loade
         BlueprintError: Another version of agentkit wrote it and this one cannot read it, or a
             secret is missing.
     """
-    content = cast("dict[str, Any]", json.loads(text))
+    content = cast("dict[str, Any]", json.loads(text, object_hook=_object))
     if content.get("format") != _FORMAT:
         raise BlueprintError("Another version of agentkit wrote it, in a form this one does not know.")
     value = cast("dict[str, Any]", content["value"])
@@ -94,9 +99,15 @@ def thaw(text: str, *, env: Mapping[str, str], secrets: Path = SECRETS) -> Loade
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(cast("Mapping[str, Any]", value))
+    if isinstance(value, ContextText):
+        return {_CONTEXT: value.parts}
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} cannot be kept in a blueprint's snapshot")
+
+
+def _object(value: dict[str, Any]) -> object:
+    return ContextText(tuple(value[_CONTEXT])) if value.keys() == {_CONTEXT} else value
 
 
 def _prompts(pairs: list[Any]) -> Iterator[tuple[PromptRef, Prompt]]:

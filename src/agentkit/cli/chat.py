@@ -5,13 +5,13 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 import typer
 
 from agentkit.cli.session import FAILED, Json, Session, err, out, print_json
-from agentkit.errors import AgentKitError
+from agentkit.errors import AgentKitError, UnknownNameError
 from agentkit.events import BlueprintRefused, BlueprintReloaded, Event
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ def chat(
         str | None, typer.Option(help="Conversation to continue, or to begin under this name.")
     ] = None,
     user: Annotated[str, typer.Option(help="Who asks.")] = "anonymous",
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--context", metavar="NAME=VALUE", help="A value of the request, for ${context:NAME}."),
+    ] = None,
     reload: Annotated[
         bool, typer.Option("--reload", help="In a conversation: follow changes of the blueprint's files.")
     ] = False,
@@ -41,11 +45,15 @@ def chat(
         raise typer.BadParameter("MESSAGE is empty.")
     if reload and message is not None:
         raise typer.BadParameter("--reload is for conversations: leave MESSAGE out.")
+    who = _who(user, values or [])
     thread_id = thread or uuid4().hex
     with Session() as session, _opened(session, blueprint) as live:
+        for name in who["values"]:
+            if name not in live.loaded.spec.context:
+                raise UnknownNameError("value of the request", name, live.loaded.spec.context)
         session.display.stop()
         if message is not None:
-            answer = session.run(_turn(session, live, message, thread_id, user, quiet=as_json))
+            answer = session.run(_turn(session, live, message, thread_id, who, quiet=as_json))
             if as_json:
                 print_json(answer.to_dict())
             return
@@ -53,7 +61,7 @@ def chat(
             # Said in our own words, once.
             logging.getLogger("agentkit.services.live").setLevel(logging.ERROR)
             session.kit.events.subscribe(_tell_reload)
-        _converse(session, live, thread_id, user, reload=reload)
+        _converse(session, live, thread_id, who, reload=reload)
 
 
 @contextmanager
@@ -74,7 +82,19 @@ def _tell_reload(event: Event) -> None:
         err.print(text, style="yellow", markup=False)
 
 
-def _converse(session: Session, live: "LiveBlueprint", thread_id: str, user: str, *, reload: bool) -> None:
+def _who(user: str, values: list[str]) -> dict[str, Any]:
+    """The fields of the run's context that the options give."""
+    pairs = [value.partition("=") for value in values]
+    if wrong := [
+        value for value, (name, equals, _) in zip(values, pairs, strict=True) if not (name and equals)
+    ]:
+        raise typer.BadParameter(f"--context takes NAME=VALUE, not {wrong[0]!r}.")
+    return {"user": user, "values": {name: value for name, _, value in pairs}}
+
+
+def _converse(
+    session: Session, live: "LiveBlueprint", thread_id: str, who: dict[str, Any], *, reload: bool
+) -> None:
     out.print(f"[dim]{live.graph.name} · thread {thread_id} · Ctrl-D ends, Ctrl-C stops an answer[/]")
     while True:
         try:
@@ -87,7 +107,7 @@ def _converse(session: Session, live: "LiveBlueprint", thread_id: str, user: str
         try:
             if reload:
                 session.run(live.reload())
-            session.run(_turn(session, live, message, thread_id, user, quiet=False))
+            session.run(_turn(session, live, message, thread_id, who, quiet=False))
         except KeyboardInterrupt:
             out.print("\n[dim](stopped)[/]")
         except AgentKitError as error:
@@ -95,7 +115,7 @@ def _converse(session: Session, live: "LiveBlueprint", thread_id: str, user: str
 
 
 async def _turn(
-    session: Session, live: "LiveBlueprint", message: str, thread_id: str, user: str, *, quiet: bool
+    session: Session, live: "LiveBlueprint", message: str, thread_id: str, who: dict[str, Any], *, quiet: bool
 ) -> "Answer":
     from agentkit.context import RunContext
     from agentkit.services.chat import ChatService
@@ -103,7 +123,7 @@ async def _turn(
     started = time.perf_counter()
     answer: Answer | None = None
     screen = _Screen(session, started)
-    turn = ChatService(live).stream(message, thread_id=thread_id, context=RunContext(user=user))
+    turn = ChatService(live).stream(message, thread_id=thread_id, context=RunContext(**who))
     async for event in turn:
         if event.type == "done":
             answer = event.data

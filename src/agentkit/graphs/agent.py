@@ -13,6 +13,7 @@ from agentkit.context import RunContext
 from agentkit.graphs.bridge import NO_LIMITS, Graph
 from agentkit.graphs.nodes import KnowledgeMiddleware, Retrieve
 from agentkit.graphs.prompts import packaged
+from agentkit.graphs.request_prompt import RequestPromptMiddleware, SystemPrompt
 from agentkit.graphs.routing.base import HISTORY_TOKENS, AgentCard
 from agentkit.llm.budgets import Limits
 
@@ -24,7 +25,7 @@ def build_agent(
     name: str,
     model: BaseChatModel,
     tools: Sequence[BaseTool | Callable[..., Any]] = (),
-    prompt: str = "",
+    prompt: SystemPrompt = "",
     retriever: Retrieve | None = None,
     sources_prompt: Callable[[str], str] | None = None,
     description: str = "",
@@ -41,7 +42,7 @@ def build_agent(
         name: Its name in messages, traces and routes.
         model: Any LangChain chat model.
         tools: LangChain tools or typed functions it may call.
-        prompt: System prompt.
+        prompt: System prompt, or a function that makes it for each request from its `RunContext`.
         retriever: Finds passages before the model is asked; see `graphs.knowledge` for
             adapters. None: no retrieval node.
         sources_prompt: Turns the numbered passages into the text above the question.
@@ -60,6 +61,8 @@ def build_agent(
         A compiled graph; `invoke`, `stream`, `ainvoke` and `astream` all work.
     """
     middleware: list[AgentMiddleware[Any, Any, Any]] = []
+    if not isinstance(prompt, str):
+        middleware.append(RequestPromptMiddleware(prompt))
     if retriever is not None:
         shown = sources_prompt or packaged("retrieval", "sources")
         middleware.append(KnowledgeMiddleware(retriever, shown))
@@ -69,7 +72,7 @@ def build_agent(
     graph = create_agent(
         model,
         list(tools),
-        system_prompt=prompt or None,
+        system_prompt=(prompt or None) if isinstance(prompt, str) else None,
         middleware=middleware,
         context_schema=RunContext,
         name=name,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
@@ -35,6 +35,7 @@ from agentkit.graphs.bridge import NO_LIMITS, Graph
 from agentkit.graphs.joining import Joining, joined, ordered
 from agentkit.graphs.nodes import above_question, fenced, recent
 from agentkit.graphs.prompts import packaged
+from agentkit.graphs.request_prompt import SystemPrompt, system_message
 from agentkit.graphs.routing.base import HISTORY_TOKENS, SUPERVISOR, AgentCard, Routing, listing
 from agentkit.graphs.routing.llm import LLMRouting
 from agentkit.graphs.state import AgentInput, AgentPart, SupervisorState
@@ -49,7 +50,7 @@ def build_supervisor(
     *,
     model: BaseChatModel,
     routing: Routing | None = None,
-    prompt: str | None = None,
+    prompt: SystemPrompt | None = None,
     combine: Callable[[str], str] | None = None,
     name: str = SUPERVISOR,
     checkpointer: BaseCheckpointSaver[Any] | None = None,
@@ -63,7 +64,8 @@ def build_supervisor(
         agents: From `build_agent`, with names and descriptions.
         model: Answers when no agent fits.
         routing: Strategies, tried in order; None: `model` is asked, with the packaged prompt.
-        prompt: System prompt of the supervisor's own answers; None: the packaged one.
+        prompt: System prompt of the supervisor's own answers, or a function that makes it for each
+            request; None: the packaged one.
         combine: Prompt with which `model` makes one answer of several agents' answers: a
             function from these to the text shown above the question. None: they stand one
             after another under the agents' names.
@@ -83,9 +85,7 @@ def build_supervisor(
         cards=cards,
         model=model,
         routing=routing or Routing((LLMRouting(model, packaged("routing", "agents")),)),
-        system=(
-            SystemMessage(packaged("supervisor", "agents")(listing(cards)) if prompt is None else prompt),
-        ),
+        system=packaged("supervisor", "agents")(listing(cards)) if prompt is None else prompt,
         combine=None if combine is None else fenced(combine),
         name=name,
         events=events or EventBus(),
@@ -109,7 +109,7 @@ class _Supervisor:
     cards: tuple[AgentCard, ...]
     model: BaseChatModel
     routing: Routing
-    system: tuple[SystemMessage, ...]
+    system: SystemPrompt
     combine: Callable[[str], str] | None
     name: str
     events: EventBus
@@ -134,7 +134,9 @@ class _Supervisor:
         if agents := route["agents"]:
             sent = AgentInput(messages=messages, alone=len(agents) == 1)
             return Command(update=update, goto=[Send(agent, sent) for agent in agents])
-        answer = await self.model.ainvoke([*self.system, *recent(messages, HISTORY_TOKENS)])
+        answer = await self.model.ainvoke(
+            [system_message(self.system, context), *recent(messages, HISTORY_TOKENS)]
+        )
         answer.name = SUPERVISOR
         return Command(update={**update, "messages": [answer]}, goto=END)
 
