@@ -89,7 +89,8 @@ agents/writer.yaml:1:7: The agent name 'writer' is taken already, in agents/twin
 agents/writer.yaml:4:8: Unknown model 'bigg'. Did you mean 'big'? Valid: big, main.
 agents/writer.yaml:5:39: Unknown version of the prompt 'agents/writer' '7'. Valid: 1, 2.
 """.format(
-        more="kind, knowledge, limits, models, name, parameters, routing, runtime, security, supervisor, tests.",
+        more="kind, knowledge, limits, models, name, parameters, routing, runtime, security, supervisor, "
+        "tests.",
         model_keys="Valid: breaker, cache, concurrency, fallback_on, fallbacks, max_tokens, model, options, "
         "price, provider, retry, temperature, timeout, tool_calls, use.",
         durations="500ms, 30s, 2m or 1h.",
@@ -269,7 +270,7 @@ def test_values_cannot_add_structure(check, folder):
             "${HOME}",
             "${HOME}: is not an expression: write ${param:NAME}, ${env:NAME}, ${env:NAME:-default}, ",
         ),
-        ("${context:user}", "9:12: ${context:user}: a value of the request may stand only in the variables"),
+        ("${context:user}", "9:13: ${context:user}: a value of the request may stand only in the variables"),
         ("${contest:user}", "is not an expression"),
     ],
 )
