@@ -63,6 +63,12 @@ class Graph(AnyGraph):
         adopted.digest = ""
         return adopted
 
+    def copy(self, update: dict[str, Any] | None = None) -> Self:
+        """Return a copy with some attributes changed; `with_config` and LangGraph's server use it."""
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self), **(update or {}))
+        return copied
+
     def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         """See `CompiledStateGraph.astream`; `ainvoke` is built on it."""
         stream = self._streamer(*args, **kwargs)

@@ -24,6 +24,7 @@ from agentkit.rag import MIGRATIONS
 from agentkit.resources import search_path
 from agentkit.settings import Settings
 from agentkit.weights import WeightsStore
+from agentkit.wiring.answers import open_answer_cache
 from agentkit.wiring.blueprints import check_blueprint, project_root
 from agentkit.wiring.checkpoints import open_checkpointer
 from agentkit.wiring.live import keep, open_live
@@ -68,7 +69,9 @@ class Kit:
         gateway: Chat models by name.
     """
 
-    def __init__(self, settings: Settings, events: EventBus) -> None:
+    def __init__(
+        self, settings: Settings, events: EventBus, *, home: asyncio.AbstractEventLoop | None = None
+    ) -> None:
         self.settings = settings
         self.events = events
         self.prompts = PromptManager(search_path("prompts", settings.prompts_dir))
@@ -88,10 +91,10 @@ class Kit:
             vllm_base_url=settings.vllm.base_url,
             cache=self._answer_cache,
         )
-        self._home = asyncio.get_running_loop()
+        self._home = home or asyncio.get_running_loop()
         self._closed = False
         self._parts: dict[str, asyncio.Task[Any]] = {}
-        self._graphs: dict[str, Graph] = {}
+        self._graphs: dict[tuple[str, bool], Graph] = {}
         self._building = asyncio.Lock()
         self._resources = AsyncExitStack()
         self._resources.push_async_callback(self.gateway.aclose)
@@ -100,10 +103,14 @@ class Kit:
         """Find, read and check a blueprint; nothing is started for it. Raises as `check_blueprint`."""
         return check_blueprint(name_or_path, self.settings, self.prompts)
 
-    async def graph(self, name_or_path: str | Path) -> "Graph":
+    async def graph(self, name_or_path: str | Path, *, checkpointer: bool = True) -> "Graph":
         """Return the compiled graph of a blueprint, cached by the blueprint's digest.
 
         The first call for a digest brings the blueprint's knowledge sources up to date.
+
+        Args:
+            name_or_path: Name of a blueprint, or path of its folder or file.
+            checkpointer: False leaves the blueprint's out, for a server that brings its own.
 
         Raises:
             UnknownNameError: There is no such blueprint.
@@ -113,13 +120,16 @@ class Kit:
         """
         loaded = await asyncio.to_thread(self.blueprint, name_or_path)
         async with self._building:
-            if loaded.digest not in self._graphs:
+            key = loaded.digest, checkpointer
+            if key not in self._graphs:
                 for warning in loaded.warnings:
                     logger.warning("%s", warning)
                 await self.refresh(loaded)
-                self._graphs[loaded.digest] = await self._compile(loaded)
-                await keep(self, loaded)
-            return self._graphs[loaded.digest]
+                kind = None if checkpointer else "none"
+                self._graphs[key] = await self._compile(loaded, checkpointer=kind)
+                if checkpointer:
+                    await keep(self, loaded)
+            return self._graphs[key]
 
     def live(
         self, name_or_path: str | Path, *, watch: bool = False, poll: float | None = None
@@ -296,26 +306,8 @@ class Kit:
         return await portal.arun(self.answer_cache, on=self._home)
 
     async def _open_answer_cache(self) -> "BaseCache":
-        url = self.settings.redis_url
-        store = self.settings.cache.store or ("postgres" if url is None else "redis")
-        if store == "memory":
-            from agentkit.llm.cache.memory import MemoryCache
-
-            return MemoryCache()
-        if store == "postgres":
-            from agentkit.llm.cache.postgres import PostgresCache
-
-            return PostgresCache(await self.pool())
-        if url is None:
-            raise ConfigurationError(
-                "The response cache is to be in Redis, and no address is set.",
-                hint="Set AGENTKIT_REDIS_URL.",
-            )
-        from agentkit.llm.cache.redis import RedisCache
-
-        cache = RedisCache(url.get_secret_value())
-        self._resources.push_async_callback(cache.aclose)
-        return cache
+        closing = self._resources.push_async_callback
+        return await open_answer_cache(self.settings, self.pool, closing)
 
     async def test_graph(
         self, loaded: "LoadedBlueprint", scripts: "Mapping[str, Script] | None", *, retrieve: bool
