@@ -165,24 +165,28 @@ async def test_a_change_is_noticed_however_it_is_written(
 
 
 @pytest.mark.parametrize("poll", [None, 0.05])
+@pytest.mark.parametrize("form", ["file", "folder"])
 async def test_a_config_map_is_followed(
-    project: Project, kit: Kit, poll: float | None, tmp_path: Path
+    project: Project, kit: Kit, poll: float | None, form: str, tmp_path: Path
 ) -> None:
     """Kubernetes writes a new hidden folder, and swaps the link `..data` to it by rename."""
-    volume = tmp_path / "volume"
-    volume.mkdir()
+    volume = tmp_path / "volume" / "team"
+    volume.mkdir(parents=True)
 
     def publish(word: str) -> None:
         data = volume / f"..{word}"
-        data.mkdir()
-        agent = f"[{AGENT.strip()}]"
-        (data / "team.yaml").write_text(MAIN.replace("WORD", word) + f"agents: {agent}\n")
+        (data / "agents").mkdir(parents=True)
+        inline = f"agents: [{AGENT.strip()}]\n" if form == "file" else ""
+        (data / "blueprint.yaml").write_text(MAIN.replace("WORD", word) + inline)
+        if form == "folder":
+            (data / "agents" / f"{word}.yaml").write_text(AGENT)
         (volume / "..data_tmp").symlink_to(data.name)
         (volume / "..data_tmp").rename(volume / "..data")
 
     publish("first")
-    (volume / "team.yaml").symlink_to("..data/team.yaml")
-    async with kit.live(volume / "team.yaml", watch=True, poll=poll) as live:
+    for name in ("blueprint.yaml", "agents"):
+        (volume / name).symlink_to(f"..data/{name}")
+    async with kit.live(volume, watch=True, poll=poll) as live:
         assert await said(live) == "first Be brief."
         for word in ("second", "third"):
             publish(word)
@@ -373,6 +377,40 @@ async def test_a_turn_from_another_loop_is_counted_too(project: Project, kit: Ki
         project.say("second")
         assert await live.reload()
         await until(lambda: live.status().older == 0)
+
+
+async def test_a_new_secret_is_used_after_a_reload(
+    project: Project, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.main.write_text(MAIN.replace("WORD", '"${secret:LIVE_TEST_WORD}"'))
+    monkeypatch.setenv("LIVE_TEST_WORD", "old-secret")
+    async with kit.live("team") as live:
+        digest = live.status().digest
+        assert await said(live) == "old-secret Be brief."
+        assert not await live.reload()
+        monkeypatch.setenv("LIVE_TEST_WORD", "new-secret")
+        assert await live.reload()
+        assert live.status().digest == digest
+        assert await said(live) == "new-secret Be brief."
+
+
+async def test_without_a_checkpointer_nothing_is_pinned(project: Project, kit: Kit) -> None:
+    project.main.write_text(MAIN.replace("WORD", "first").replace("memory", "none"))
+    async with kit.live("team") as live:
+        assert await said(live, "t") == "first Be brief."
+        project.main.write_text(MAIN.replace("WORD", "second").replace("memory", "none"))
+        assert await live.reload()
+        assert await said(live, "t") == "second Be brief."
+        assert live.status().older == 0
+
+
+async def test_reloads_asked_for_at_once_are_one_after_another(
+    project: Project, kit: Kit, heard: list[Event]
+) -> None:
+    async with kit.live("team") as live:
+        project.say("second")
+        assert sorted(await asyncio.gather(*(live.reload() for _ in range(5)))) == [False] * 4 + [True]
+    assert len([event for event in heard if isinstance(event, BlueprintReloaded)]) == 1
 
 
 async def test_models_of_a_graph_that_is_gone_are_closed(project: Project, kit: Kit) -> None:
