@@ -19,6 +19,8 @@
     ├── BudgetExceededError           not tried: .limit is spent; .spent, .allowed
     ├── AgentError                    .agent: it could not do its part in a team's answer
     │   └── AgentTimeoutError         it took longer than .seconds, its limits.timeout
+    ├── McpServerError                .server: an MCP server cannot be reached, refuses, or broke off
+    ├── ContentRefusedError           not shown to a model: it holds .kind of personal data
     ├── StructuredOutputError         the model's answer does not fit the schema asked for
     ├── WeightsError                  model weights are missing, corrupted or cannot be fetched
     ├── DatabaseError                 PostgreSQL is unreachable, too old or refused
@@ -276,6 +278,8 @@ class BudgetExceededError(AgentKitError):
         limit: Which limit: `tokens`, `cost_usd` or `model_calls`.
         spent: How much of it is, or None when that is unknown.
         allowed: The limit itself.
+        of: Whether the limit is an agent's or a team's, which then answers instead; None where
+            nobody does, as in a `budget()` block.
     """
 
     code = "budget_exceeded"
@@ -287,12 +291,37 @@ class BudgetExceededError(AgentKitError):
         limit: Literal["tokens", "cost_usd", "model_calls"],
         spent: float | None,
         allowed: float,
+        of: Literal["agent", "team"] | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
-        self.limit = limit
+        self.of: Literal["agent", "team"] | None = of
+        self.limit: Literal["tokens", "cost_usd", "model_calls"] = limit
         self.spent = spent
         self.allowed = allowed
+
+
+class McpServerError(AgentKitError):
+    """An MCP server cannot be reached or failed; `server` is its name in the blueprint.
+
+    `message` is fit for a model's eyes; addresses and what the server said are in `hint`.
+    """
+
+    code = "mcp_server_error"
+
+    def __init__(self, message: str, *, server: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.server = server
+
+
+class ContentRefusedError(AgentKitError):
+    """A message holds what the blueprint keeps from its models; `kind` is what: `email`."""
+
+    code = "content_refused"
+
+    def __init__(self, message: str, *, kind: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
 
 
 class StructuredOutputError(AgentKitError):

@@ -5,8 +5,8 @@ format: `wiring` subscribes the sinks. A sink that fails is logged, never raised
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 logger = logging.getLogger(__name__)
@@ -146,12 +146,33 @@ class RouteDecided(Event):
         method: Strategy that decided, for example `semantic`.
         duration: Seconds the decision took.
         request_id: The run's request id.
+        scores: Score of each agent and of `supervisor`, where a strategy computed them.
+        reason: Why, in one sentence.
     """
 
     blueprint: str
     agents: tuple[str, ...]
     method: str
     duration: float
+    request_id: str
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached(Event):
+    """An agent or a team spent what one turn may, and ended it with an answer that says so.
+
+    Attributes:
+        agent: Who stopped: an agent, or `supervisor`.
+        limit: Which limit: `tool_iterations`, `model_calls`, `tokens` or `cost_usd`.
+        of: Whose limit it is: the agent's own or its team's.
+        request_id: The run's request id.
+    """
+
+    agent: str
+    limit: str
+    of: Literal["agent", "team"]
     request_id: str
 
 

@@ -64,6 +64,15 @@ _REFUSED: Mapping[type[ast.expr], str] = {
 }
 
 
+_FOREIGN = (
+    (r"&&|\|\||!(?!=)", "write and, or, not"),
+    (r"===", "write == to compare"),
+    (r"\bcontains\b|\bincludes\b", "write 'word' in message"),
+    (r"\bmatches\b|=~", "there are no regular expressions; write 'word' in message"),
+)
+"""Forms of other languages, and what is said of them."""
+
+
 class ExpressionError(ValueError):
     """An expression is not one; `column` is the 0-based character where it goes wrong."""
 
@@ -129,13 +138,22 @@ def _read(source: str) -> ast.expr:
         return ast.parse(source, mode="eval").body
     except SyntaxError as error:
         column = max((error.offset or 1) - 1, 0) if (error.lineno or 1) == 1 else 0
-        single = source[column : column + 2].strip() == "="
-        said = "write == to compare" if single else error.msg.split(". ")[0].rstrip(".")
+        said = _meant(source, column) or error.msg.split(". ")[0].rstrip(".")
         raise ExpressionError(f"This is not an expression: {said}. {ALLOWED}", column) from None
     except (ValueError, RecursionError, MemoryError) as error:
         # A null character, half of a surrogate pair, or more brackets than the parser follows.
         reason = str(error).split("\n")[0] or "too many brackets"
         raise ExpressionError(f"This is not an expression: {reason}. {ALLOWED}") from None
+
+
+def _meant(source: str, column: int) -> str | None:
+    """What to write instead of a form other languages have, which Python calls invalid."""
+    if _STRING.sub("", source).count("'") % 2 or _STRING.sub("", source).count('"') % 2:
+        return "a quote is not closed"
+    if source[column : column + 2].strip() == "=":
+        return "write == to compare"
+    outside = _STRING.sub("", source)
+    return next((said for word, said in _FOREIGN if re.search(word, outside)), None)
 
 
 def _refuse_what_only_warns(source: str) -> None:

@@ -66,7 +66,7 @@ async def test_the_model_is_told_how_many_it_may_choose(tmp_path: Path) -> None:
     result = await run(graph)
     assert result["route"]["agents"] == ["second", "first"]
     packaged = PromptManager(search_path("prompts"))
-    assert "at most 2" in packaged.render("routing_several", agents="", limit="2")
+    assert "at most 2" in packaged.get("routing_several", agents="", limit="2")
 
 
 async def test_the_supervisor_combines_with_the_packaged_prompt(tmp_path: Path) -> None:

@@ -120,9 +120,9 @@ def test_a_prompt_without_such_values_is_rendered_once(tmp_path: Path, prompts: 
     from agentkit.blueprints.context import RequestPrompt, fill
 
     spec = loaded(tmp_path, prompts).spec
-    plain = prompts.get("plain")
+    plain = prompts.version("plain")
     assert fill(plain, {"word": "x"}, spec.context) == "Plain x"
-    later = fill(prompts.get("agents/billing"), spec.agents[0].prompt.variables, spec.context)
+    later = fill(prompts.version("agents/billing"), spec.agents[0].prompt.variables, spec.context)
     assert isinstance(later, RequestPrompt)
 
 

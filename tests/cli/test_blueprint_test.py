@@ -37,7 +37,7 @@ tests:
   - name: a turn that spends too much
     input: How do I write a generator in Python?
     mock: {main: [{tool: stock}, {tool: stock}, {tool: stock}]}
-    expect: {error: budget_exceeded}
+    expect: {limit: model_calls, answer_contains: python stopped here}
 """
 WRONG = """
   - name: "wrong: <route> & 'answer'"

@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import Project, command
 
-KEYS = {"answer", "thread_id", "request_id", "route", "sources", "tool_calls", "usage", "model"}
+KEYS = {"answer", "thread_id", "request_id", "route", "sources", "tool_calls", "usage", "model", "prompts"}
 PYTHON = "How do I write a generator in Python?"
 
 

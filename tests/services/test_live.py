@@ -209,7 +209,7 @@ async def test_agents_prompts_and_bases_are_followed(project: Project, kit: Kit)
     base = project.root / "blueprints" / "base.yaml"
     async with kit.live("team", watch=True) as live:
         project.prompt.write_text(PROMPT.replace("TEXT", "Be kind."))
-        await until(lambda: any(p.template == "Be kind." for p in live.loaded.prompts.values()))
+        await until(lambda: any(p.content == "Be kind." for p in live.loaded.prompts.values()))
         assert await said(live) == "first Be kind."
         (project.folder / "agents" / "other.yaml").write_text(AGENT.replace("clerk,", "other,"))
         await until(lambda: len(live.loaded.spec.agents) == 2)

@@ -130,8 +130,11 @@ class ExpectSpec(Section):
     sources: tuple[Text, ...] | None = Field(
         default=None, description="Patterns (* and ?), each fitting a document found; an empty list: none is."
     )
+    limit: Literal["tool_iterations", "model_calls", "tokens", "cost_usd"] | None = Field(
+        default=None, description="Limit that cuts the answer short."
+    )
     error: Annotated[Text, AfterValidator(_code)] | None = Field(
-        default=None, description="Code of the error the turn ends with: budget_exceeded."
+        default=None, description="Code of the error the turn ends with: provider_error."
     )
 
 

@@ -9,14 +9,19 @@ from pydantic import BaseModel, ValidationError
 from agentkit.blueprints.agents import ToolSpec
 from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.history import ROLES, check_summary
+from agentkit.blueprints.inheritance import nearest_file
 from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
+from agentkit.blueprints.mcp_checks import check_mcp
+from agentkit.blueprints.middleware_checks import MiddlewareChecker
 from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, SupervisorSpec
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
+from agentkit.blueprints.semantic_checks import unused_or_unreached
 from agentkit.blueprints.sources import SourceTree
 from agentkit.blueprints.variable_checks import check_test_values, variable_faults
 from agentkit.errors import Problem, PromptError, UnknownNameError
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
 from agentkit.references import is_allowed, refusal
@@ -29,6 +34,8 @@ PROMPT_VARIABLES = {
     "routing": frozenset({"agents", "limit"}),
     "combine": frozenset({"answers"}),
     "retrieval": frozenset({"sources"}),
+    "summary": frozenset({"messages"}),
+    **ROLES,
 }
 """Variables each role's prompt is rendered with; a prompt may use fewer."""
 
@@ -65,7 +72,7 @@ class Checker:
         self._tools = tools
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
-        self.found_prompts: dict[PromptRef, Prompt] = {}
+        self.found_prompts: dict[PromptRef, PromptVersion] = {}
 
     def run(self) -> None:
         """Do all checks."""
@@ -80,9 +87,15 @@ class Checker:
         self._supervisor_and_routing()
         check_rules(self._tree, self._value, self.problems)
         check_test_values(self._tree, self._value, self.problems)
+        check_mcp(self._tree, self._value, self.problems, self.warnings)
+        self.warnings += unused_or_unreached(self._tree, self._value)
         self._names_differ(count)
         for index in range(count):
             self._agent(("agents", index))
+        middleware = MiddlewareChecker(
+            self._tree, self.problems, self._model_names(), self._allowed, self._prompt
+        )
+        middleware.run(self._value)
         self._examples_differ(count)
         self._knowledge(count)
         self._tests(count)
@@ -182,6 +195,7 @@ class Checker:
             prompt = SEVERAL_PROMPT if several else LlmRoutingSpec().prompt
             self._prompt("routing", ("routing", "llm", "prompt"), prompt)
         self._prompt("combine", ("supervisor", "combine"), None)
+        check_summary(self._value, model=self._model, prompt=self._prompt)
 
     def _names_differ(self, count: int) -> None:
         first: dict[str, Problem] = {}
@@ -198,15 +212,15 @@ class Checker:
     def _agent(self, path: KeyPath) -> None:
         self._model((*path, "model"))
         self._prompt("agent", (*path, "prompt"), None)
-        seen: list[ToolSpec] = []
+        seen: list[str] = []
         for number in range(self._count((*path, "tools"))):
             place = (*path, "tools", number)
             tool = self._part(ToolSpec, place)
             if tool is None:
                 continue
-            if tool in seen:
-                self._report(f"The tool {(tool.name or tool.use)!r} is listed twice.", place)
-            seen.append(tool)
+            if tool.title in seen and tool.mcp is None:
+                self._report(f"The tool {tool.title!r} is listed twice.", place)
+            seen.append(tool.title)
             self._tool(tool, place)
 
     def _tool(self, tool: ToolSpec, path: KeyPath) -> None:
@@ -225,7 +239,7 @@ class Checker:
         if wanted is None:
             return
         try:
-            prompt = self._prompts.get(wanted.ref, wanted.version)
+            prompt = self._prompts.version(wanted.ref, wanted.version)
         except UnknownNameError as error:
             self._report(error.message, (*path, "ref" if error.kind == "prompt" else "version"))
             return
@@ -256,7 +270,8 @@ class Checker:
             fed.add(source.scope)
             path = self._tree.resolve(source.path, (*place, "path"))
             if not path.exists():
-                self._report(f"There is no file or folder {str(path)!r}.", (*place, "path"))
+                message = f"There is no file or folder {str(path)!r}.{nearest_file(path)}"
+                self._report(message, (*place, "path"))
         for path in scopes:
             for number, scope in self._texts(path):
                 if scope not in fed:

@@ -2,22 +2,26 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import Any
 
 from langchain_core.embeddings import Embeddings
-from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from agentkit.blueprints.agents import AgentSpec, SpendingSpec, ToolSpec
+from agentkit.blueprints.agent_tools import Offered, agent_tools, tool_name
+from agentkit.blueprints.agents import AgentSpec, SpendingSpec
 from agentkit.blueprints.context import fill
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.history import asking
 from agentkit.blueprints.llm_config import model_config, scripted_config
 from agentkit.blueprints.loader import LoadedBlueprint
+from agentkit.blueprints.middleware import MiddlewareParts
+from agentkit.blueprints.middleware.building import AnyMiddleware, build_middleware
 from agentkit.errors import ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.agent import build_agent
 from agentkit.graphs.bridge import Graph
+from agentkit.graphs.history import RunningSummary
 from agentkit.graphs.knowledge import scoped
 from agentkit.graphs.nodes import Retrieve
 from agentkit.graphs.routing import (
@@ -35,11 +39,9 @@ from agentkit.llm.budgets import Limits
 from agentkit.llm.chat_model import GatewayChatModel
 from agentkit.llm.lending import ChatModels
 from agentkit.llm.providers.scripted import Script
-from agentkit.prompts import Prompt
+from agentkit.prompts import PromptText, PromptVersion
 from agentkit.rag.retriever import RAGRetriever
 from agentkit.rag.vector_store import PgVectorStore
-from agentkit.references import load
-from agentkit.tools import TOOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Parts:
         home: Event loop that store and checkpointer belong to; None when there are none.
         scripts: What is said instead of models, by agent, `supervisor` (choosing and answering)
             or name of the model; whoever has none may not be called. None: the real models.
+        mcp_tools: What its MCP servers offer, by their names.
     """
 
     gateway: ChatModels
@@ -64,6 +67,7 @@ class Parts:
     events: EventBus
     home: asyncio.AbstractEventLoop | None
     scripts: Mapping[str, Script] | None = None
+    mcp_tools: Offered = field(default_factory=dict[str, Any])
 
 
 def needs_store(blueprint: LoadedBlueprint) -> bool:
@@ -80,7 +84,7 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     """Build the graph a blueprint describes.
 
     Raises:
-        ConfigurationError: A tool cannot be imported, or is no tool.
+        ConfigurationError: A tool cannot be imported, is no tool, or has the name of another.
         UnknownNameError: A model's provider is unknown.
     """
     spec = blueprint.spec
@@ -90,9 +94,10 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     graph = build_supervisor(
         agents,
         model=_model(spec.supervisor.model, SUPERVISOR, blueprint, parts),
-        routing=Routing(tuple(_strategy(name, blueprint, parts) for name in spec.routing.strategy)),
+        routing=compile_routing(blueprint, parts),
         prompt=fill(supervisor_prompt, spec.supervisor.prompt.variables, spec.context, agents=listing(cards)),
         combine=_combine(blueprint),
+        summary=_summary(blueprint, parts),
         name=spec.name,
         checkpointer=parts.checkpointer,
         events=parts.events,
@@ -103,11 +108,19 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     return graph
 
 
+def compile_routing(blueprint: LoadedBlueprint, parts: Parts) -> Routing:
+    """Build the cascade that chooses who answers; raises as `compile_blueprint`."""
+    return Routing(tuple(_strategy(name, blueprint, parts) for name in blueprint.spec.routing.strategy))
+
+
 def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
+    tools = agent_tools(agent, blueprint.spec.security.allowed_modules, parts.mcp_tools)
     return build_agent(
         name=agent.name,
         model=_model(agent.model, agent.name, blueprint, parts),
-        tools=[_tool(tool, blueprint.spec.security.allowed_modules) for tool in agent.tools],
+        tools=[tool for _, tool in tools],
+        tool_limits={tool_name(tool): spec.limit for spec, tool in tools if spec.limit is not None},
+        middleware=_middleware(agent, [tool_name(tool) for _, tool in tools], blueprint, parts),
         prompt=fill(blueprint.prompts[agent.prompt], agent.prompt.variables, blueprint.spec.context),
         retriever=_retrieve(agent, blueprint, parts),
         sources_prompt=_sources_prompt(blueprint),
@@ -115,10 +128,26 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         examples=agent.examples,
         tool_iterations=agent.limits.tool_iterations,
         history_tokens=agent.limits.history_tokens,
+        output=blueprint.schemas.get(agent.name),
+        history=agent.history,
+        returns=agent.returns,
         timeout=agent.limits.timeout,
         limits=_limits(agent.limits),
+        events=parts.events,
         home=parts.home,
     )
+
+
+def _middleware(
+    agent: AgentSpec, tools: Sequence[str], blueprint: LoadedBlueprint, parts: Parts
+) -> list[AnyMiddleware]:
+    def model(name: str | None) -> GatewayChatModel:
+        # A model that is named speaks for itself, also in a blueprint's own tests.
+        return _model(name or agent.model, name or agent.name, blueprint, parts)
+
+    offered = MiddlewareParts(agent.name, tools, model, blueprint.prompts.__getitem__)
+    spec = blueprint.spec
+    return build_middleware(spec.middleware, agent.middleware, offered, allowed=spec.security.allowed_modules)
 
 
 def _limits(spec: SpendingSpec) -> Limits:
@@ -170,7 +199,12 @@ def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStr
     prompt = blueprint.prompts[routing.llm_prompt]
     model = _model(routing.llm.model or blueprint.spec.supervisor.model, SUPERVISOR, blueprint, parts)
     values = {**routing.llm_prompt.variables, "limit": str(routing.parallel)}
-    return LLMRouting(model, lambda agents: _fill(prompt, agents=agents, **values), parallel=routing.parallel)
+    return LLMRouting(
+        model,
+        lambda agents: _fill(prompt, agents=agents, **values),
+        parallel=routing.parallel,
+        candidates=routing.llm.candidates,
+    )
 
 
 def _combine(blueprint: LoadedBlueprint) -> Callable[[str], str] | None:
@@ -180,20 +214,23 @@ def _combine(blueprint: LoadedBlueprint) -> Callable[[str], str] | None:
     return lambda answers: _fill(blueprint.prompts[ref], answers=answers, **ref.variables)
 
 
+def _summary(blueprint: LoadedBlueprint, parts: Parts) -> RunningSummary | None:
+    if all(agent.history != "task_and_summary" for agent in blueprint.spec.agents):
+        return None
+    supervisor = blueprint.spec.supervisor
+    spec = supervisor.summary
+    model = _model(spec.model or supervisor.model, spec.model or SUPERVISOR, blueprint, parts)
+    shown = blueprint.prompts[spec.shown]
+    return RunningSummary(
+        model, asking(blueprint.prompts[spec.prompt]), lambda summary: _fill(shown, summary=summary)
+    )
+
+
 def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:
     ref: PromptRef = blueprint.spec.knowledge.prompt
     return lambda sources: _fill(blueprint.prompts[ref], sources=sources, **ref.variables)
 
 
-def _fill(prompt: Prompt, **values: str) -> str:
+def _fill(prompt: PromptVersion, **values: str) -> PromptText:
     """Render with those of the offered values that the prompt uses."""
     return prompt.render(**{name: value for name, value in values.items() if name in prompt.variables})
-
-
-def _tool(spec: ToolSpec, allowed: Sequence[str]) -> BaseTool | Callable[..., Any]:
-    if spec.use is None:
-        return TOOLS.get(spec.name or "")
-    tool = load(spec.use, allowed=allowed, kind="tool")
-    if not isinstance(tool, BaseTool) and not callable(tool):
-        raise ConfigurationError(f"{spec.use!r} is neither a LangChain tool nor a function.")
-    return cast("BaseTool | Callable[..., Any]", tool)

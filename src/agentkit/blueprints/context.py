@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 from agentkit.blueprints.fields import Section, Text
 from agentkit.blueprints.request_values import BUILT_IN, ContextText
 from agentkit.context import RunContext
-from agentkit.prompts import Prompt
+from agentkit.prompts import PromptVersion
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -45,9 +45,14 @@ class RequestPrompt:
         defaults: Declared context names and their defaults.
     """
 
-    prompt: Prompt
+    prompt: PromptVersion
     values: Mapping[str, str | ContextText]
     defaults: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+
+    @property
+    def label(self) -> str:
+        """Name of the prompt's version in traces and answers."""
+        return self.prompt.label
 
     def __call__(self, context: RunContext) -> str:
         """Return the text for one request. Raises as `ContextText.fill`."""
@@ -60,7 +65,7 @@ class RequestPrompt:
 
 
 def fill(
-    prompt: Prompt,
+    prompt: PromptVersion,
     given: Mapping[str, str | ContextText],
     declared: Mapping[str, ContextSpec],
     **offered: str,

@@ -30,7 +30,7 @@ def _agent(agent: AgentSpec, blueprint: Blueprint, key: str) -> list[str]:
             f"        {entry}[({_label('retrieve', ', '.join(agent.knowledge_scope))})] --> {key}_model"
         )
     if agent.tools:
-        tools = ", ".join(tool.name or tool.use or "" for tool in agent.tools)
+        tools = ", ".join(tool.title for tool in agent.tools)
         lines.append(f"        {key}_model <--> {key}_tools[/{_label('tools', tools)}/]")
     return [*lines, "    end", f"    supervisor --> {entry}", f"    {key}_model --> finish"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from agentkit.blueprints.layers import Layer, Origin, merge
-from agentkit.errors import Problem
+from agentkit.errors import Problem, nearest
 from agentkit.prompts.yaml_source import KeyPath, YamlDocument, read_yaml
 
 MAIN_FILE = "blueprint.yaml"
@@ -34,7 +34,7 @@ class Inheritance:
     """
 
     def __init__(self, path: Path) -> None:
-        self.project = _project(path.resolve())
+        self.project = _project(_real(path))
         self.documents: list[YamlDocument] = []
         self._read: dict[Path, _Files] = {}
         self._layers = 0
@@ -47,11 +47,15 @@ class Inheritance:
         main, agents = self._files(path)
         if not isinstance(main.value, dict):
             if not main.problems:
-                text = "A blueprint is a mapping of keys to values; see docs/blueprints.md."
+                text = (
+                    "A blueprint is a mapping of keys to values; see docs/blueprints.md."
+                    if main.value is not None
+                    else "There is nothing in this file. A blueprint begins with 'apiVersion: agentkit/v1'."
+                )
                 main.problems.append(main.problem(text))
             return Layer(None, Origin(main))
         own = _own_layer(main, agents)
-        chain = (*chain, _main_file(path).resolve())
+        chain = (*chain, _real(_main_file(path)))
         inherited: Layer | None = None
         for text, place in _extended(main):
             base = self._base(main, text, place, chain)
@@ -65,8 +69,8 @@ class Inheritance:
         if path.name == MAIN_FILE:
             path = path.parent
         try:
-            target = _main_file(path).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL
+            target = _real(_main_file(path))
+        except (OSError, ValueError) as error:  # too long, a NUL
             target, refused = path, f"{text!r} is not a path: {error}."
         else:
             refused = self._refused(text, target, chain)
@@ -92,7 +96,8 @@ class Inheritance:
         if not target.is_relative_to(self.project):
             return f"{text!r} is outside of {str(self.project)!r}, the folder blueprints may extend from."
         if not target.is_file():
-            return f"there is no file {text!r}, nor a folder of that name with {MAIN_FILE}."
+            guess = nearest_file(target)
+            return f"there is no file {text!r}, nor a folder of that name with {MAIN_FILE}.{guess}"
         return self._endless(target, chain)
 
     def _endless(self, target: Path, chain: tuple[Path, ...]) -> str | None:
@@ -108,7 +113,7 @@ class Inheritance:
 
     def _files(self, path: Path) -> _Files:
         main = _main_file(path)
-        key = main.resolve()
+        key = _real(main)
         if key not in self._read:
             folder = path.is_dir()
             agents = sorted(path.glob("agents/*.yaml")) if folder else []
@@ -142,6 +147,20 @@ def _extended(main: YamlDocument) -> list[tuple[str, KeyPath]]:
     return [(value, ("extends",))] if isinstance(value, str) and value else []
 
 
+def nearest_file(path: Path) -> str:
+    """Return " Did you mean 'NAME'?" for the name in the same folder most like this one, or nothing."""
+    try:
+        guess = nearest(path.name, [entry.name for entry in path.parent.iterdir()])
+    except (OSError, ValueError):  # no such folder; a NUL in its name
+        return ""
+    return f" Did you mean {guess!r}?" if guess else ""
+
+
+def _real(path: Path) -> Path:
+    """The path with symbolic links followed; as it is where they go in a circle."""
+    return Path(os.path.realpath(path))
+
+
 def _main_file(path: Path) -> Path:
     return path / MAIN_FILE if path.is_dir() else path
 
@@ -149,7 +168,7 @@ def _main_file(path: Path) -> Path:
 def _plain(path: Path) -> Path:
     """The path without `..` to be read in problems, unless a symbolic link makes it another."""
     plain = Path(os.path.normpath(path))
-    return plain if plain.resolve() == path.resolve() else path
+    return plain if _real(plain) == _real(path) else path
 
 
 def _project(path: Path) -> Path:

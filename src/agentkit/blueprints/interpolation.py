@@ -117,7 +117,9 @@ def fill_secrets(parts: SecretParts, surroundings: Surroundings) -> SecretStr | 
 
 
 def _may_be_secret(path: KeyPath) -> bool:
-    return path[:1] == ("models",) and path[2:3] == ("options",)
+    return (path[:1], path[2:3]) == (("models",), ("options",)) or (
+        path[:1] == ("mcp_servers",) and path[2:3] in (("headers",), ("env",))
+    )
 
 
 def _may_be_context(path: KeyPath) -> bool:
@@ -201,14 +203,20 @@ class _Interpolation:
                 found
                 if found is not None
                 else self._fault(
-                    match, path, f"the environment variable {name} is not set and has no default (:-…)"
+                    match,
+                    path,
+                    f"the environment variable {name} is not set: set it, or write ${{env:{name}:-DEFAULT}}",
                 )
             )
         return self._parameter(match, path, name, default)
 
     def _secret(self, match: re.Match[str], path: KeyPath, name: str, default: str | None) -> object:
         if not _may_be_secret(path):
-            return self._fault(match, path, "a secret may stand only under models.NAME.options")
+            return self._fault(
+                match,
+                path,
+                "a secret may stand only under models.NAME.options, and in headers and env of an MCP server",
+            )
         if path[3:4] == ("base_url",):
             return self._fault(match, path, "an address is no secret: health checks and errors show it")
         if default is not None:

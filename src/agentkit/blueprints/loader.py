@@ -8,19 +8,24 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
 from agentkit.blueprints.checks import Checker
-from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.fields import PATTERNS, PromptRef
 from agentkit.blueprints.interpolation import SECRETS, SecretParts, Surroundings
+from agentkit.blueprints.mcp import mcp_servers
+from agentkit.blueprints.outputs import output_schemas
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import describe
-from agentkit.prompts.yaml_source import KeyPath
+from agentkit.prompts.yaml_source import MAX_PROBLEMS, KeyPath
+
+if TYPE_CHECKING:
+    from agentkit.tools.mcp import McpServer
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -44,7 +49,9 @@ class LoadedBlueprint:
         root: Folder that relative paths start from.
         files: Every file it was read from, the main one first, those it extends last.
         prompts: The prompts it uses, in the version it uses: pinned when it was loaded.
+        schemas: The schemas of its agents' `output`, by agent: as they were when it was loaded.
         sources: Its knowledge sources with absolute paths.
+        mcp_servers: Its MCP servers by name, with absolute folders.
         warnings: Things that work but are probably not meant.
         value: The tree the blueprint was validated from, every expression replaced.
         secrets: Places in `value` that hold secrets, and what those are made of.
@@ -54,8 +61,10 @@ class LoadedBlueprint:
     digest: str
     root: Path
     files: tuple[Path, ...]
-    prompts: Mapping[PromptRef, Prompt]
+    prompts: Mapping[PromptRef, PromptVersion]
+    schemas: Mapping[str, Mapping[str, Any]]
     sources: tuple[Source, ...]
+    mcp_servers: "Mapping[str, McpServer]"
     warnings: tuple[Problem, ...]
     value: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     secrets: Mapping[KeyPath, SecretParts] = field(default_factory=dict[KeyPath, SecretParts], repr=False)
@@ -89,10 +98,12 @@ def load(
     problems = tree.faults
     spec: Blueprint | None = None
     checker: Checker | None = None
+    schemas: dict[str, Any] = {}
     if tree.readable:
         spec, faults, value = _validate(tree)
         checker = Checker(tree, value, prompts=prompts, providers=providers, tools=tools)
         checker.run()
+        schemas = output_schemas(tree, value, problems)
         problems += faults + checker.problems
     if spec is None or checker is None or problems:
         ordered = _in_order(problems, tree)
@@ -100,16 +111,18 @@ def load(
         raise BlueprintError(f"The blueprint {str(path)!r} has {count}.", ordered)
     return LoadedBlueprint(
         spec=spec,
-        digest=_digest(tree, spec, checker.found_prompts),
+        digest=_digest(tree, spec, checker.found_prompts, schemas),
         root=tree.root,
         files=tree.files,
         prompts=MappingProxyType(checker.found_prompts),
+        schemas=MappingProxyType(schemas),
         sources=tuple(
             Source(
                 tree.resolve(source.path, ("knowledge", "sources", number, "path")).resolve(), source.scope
             )
             for number, source in enumerate(spec.knowledge.sources)
         ),
+        mcp_servers=MappingProxyType(mcp_servers(spec.mcp_servers, tree)),
         warnings=(*_name_warning(tree, spec, path), *checker.warnings),
         value=tree.value,
         secrets=tree.secrets,
@@ -165,9 +178,10 @@ def _validate(tree: SourceTree) -> tuple[Blueprint | None, list[Problem], dict[s
         details = error.errors()
     value = copy.deepcopy(tree.value)
     problems: list[Problem] = []
-    for fault in details:
-        document, path = tree.locate(fault["loc"])
-        problems.append(describe(fault, Blueprint, document, path))
+    for number, fault in enumerate(details):
+        if number < MAX_PROBLEMS:
+            document, path = tree.locate(fault["loc"])
+            problems.append(describe(fault, Blueprint, document, path, PATTERNS))
         if fault["type"] in ("extra_forbidden", "invalid_key"):
             owner: Any = value
             for key in fault["loc"][:-1]:
@@ -191,13 +205,19 @@ def _name_warning(tree: SourceTree, spec: Blueprint, path: Path) -> Sequence[Pro
     return (tree.problem(message, ("name",)),)
 
 
-def _digest(tree: SourceTree, spec: Blueprint, prompts: Mapping[PromptRef, Prompt]) -> str:
+def _digest(
+    tree: SourceTree,
+    spec: Blueprint,
+    prompts: Mapping[PromptRef, PromptVersion],
+    schemas: Mapping[str, Any],
+) -> str:
     content = {
         "files": {
             Path(os.path.relpath(file, tree.root)).as_posix(): document.text
             for file, document in zip(tree.files, tree.documents, strict=True)
         },
         "spec": spec.model_dump(mode="json"),
-        "prompts": sorted([prompt.ref, prompt.version, prompt.template] for prompt in prompts.values()),
+        **({"schemas": dict(schemas)} if schemas else {}),
+        "prompts": sorted([prompt.ref, prompt.version, prompt.content] for prompt in prompts.values()),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

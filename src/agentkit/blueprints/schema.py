@@ -11,8 +11,9 @@ from pydantic import Field
 from agentkit.blueprints.agents import AgentSpec, SpendingSpec
 from agentkit.blueprints.cases import CaseSpec, Texts
 from agentkit.blueprints.context import ContextName, ContextSpec
-from agentkit.blueprints.fields import ModuleName, Scalar, Section, Slug
+from agentkit.blueprints.fields import MiddlewareEntry, ModuleName, Scalar, Section, Slug, Text
 from agentkit.blueprints.knowledge import KnowledgeSpec
+from agentkit.blueprints.mcp import McpServerSpec
 from agentkit.blueprints.models import ModelSpec
 from agentkit.blueprints.routing import RoutingSpec, SupervisorSpec
 from agentkit.errors import UnknownNameError
@@ -28,10 +29,13 @@ class ParameterSpec(Section):
 
 
 class SecuritySpec(Section):
-    """What code a blueprint may load."""
+    """What code a blueprint may load, and what programs it may start."""
 
     allowed_modules: tuple[ModuleName, ...] = Field(
         default=(), description="Modules (and everything below them) that tools and models may be taken from."
+    )
+    allowed_commands: tuple[Text, ...] = Field(
+        default=(), description="Commands, written exactly so, that MCP servers may be started with."
     )
 
 
@@ -66,16 +70,24 @@ class Blueprint(Section):
         min_length=1,
         description="Chat models by the name agents use; one called main with provider auto if absent.",
     )
+    mcp_servers: Mapping[Slug, McpServerSpec] = Field(
+        default_factory=dict[str, McpServerSpec], description="MCP servers by the name agents use."
+    )
     knowledge: KnowledgeSpec = Field(default=KnowledgeSpec(), description="Retrieval.")
     routing: RoutingSpec = Field(default=RoutingSpec(), description="Choice of the agent.")
     supervisor: SupervisorSpec = Field(default=SupervisorSpec(), description="Answers when no agent fits.")
     agents: tuple[AgentSpec, ...] = Field(
         default=(), description="The agents; in the folder form they are the files agents/*.yaml."
     )
+    middleware: tuple[MiddlewareEntry, ...] = Field(
+        default=(), description="Middleware of every agent, before its own; one of the same kind replaces it."
+    )
     limits: SpendingSpec = Field(
         default=SpendingSpec(), description="Bounds of one turn of the whole team, routing included."
     )
-    security: SecuritySpec = Field(default=SecuritySpec(), description="What code may be loaded.")
+    security: SecuritySpec = Field(
+        default=SecuritySpec(), description="What code may be loaded, and started."
+    )
     runtime: RuntimeSpec = Field(default=RuntimeSpec(), description="How the graph runs.")
     tests: tuple[CaseSpec, ...] = Field(
         default=(), description="What 'agentkit blueprint test' runs and checks."

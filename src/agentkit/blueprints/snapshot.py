@@ -18,15 +18,17 @@ from pydantic import TypeAdapter, ValidationError
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.interpolation import SECRETS, SecretParts, Surroundings, fill_secrets
 from agentkit.blueprints.loader import LoadedBlueprint
+from agentkit.blueprints.mcp import mcp_servers
 from agentkit.blueprints.request_values import ContextText
 from agentkit.blueprints.schema import Blueprint
+from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import BlueprintError
-from agentkit.prompts import Prompt
+from agentkit.prompts import PromptVersion
 from agentkit.prompts.yaml_source import KeyPath
 
 _FORMAT = 1
 _CONTEXT = "\0context"  # a key nobody writes
-_PROMPT: Final = TypeAdapter(Prompt)
+_PROMPT: Final = TypeAdapter(PromptVersion)
 
 
 def freeze(loaded: LoadedBlueprint) -> str:
@@ -50,6 +52,8 @@ def freeze(loaded: LoadedBlueprint) -> str:
         "value": value,
         "secrets": secrets,
         "prompts": prompts,
+        "schemas": loaded.schemas,
+        "folders": {name: str(getattr(server, "cwd", "")) for name, server in loaded.mcp_servers.items()},
     }
     return json.dumps(content, default=_plain)
 
@@ -89,11 +93,30 @@ def thaw(text: str, *, env: Mapping[str, str], secrets: Path = SECRETS) -> Loade
         root=Path(content["root"]),
         files=tuple(map(Path, content["files"])),
         prompts=MappingProxyType(dict(_prompts(content["prompts"]))),
+        schemas=content["schemas"],
         sources=(),
+        mcp_servers=MappingProxyType(
+            mcp_servers(spec.mcp_servers, cast("SourceTree", _Folders(content["folders"])))
+        ),
         warnings=(),
         value=value,
         secrets=MappingProxyType(places),
     )
+
+
+class _Folders:
+    """Where the commands of MCP servers were to run: all that is left of the files' places.
+
+    Args:
+        folders: By the server's name.
+    """
+
+    def __init__(self, folders: Mapping[str, str]) -> None:
+        self._folders = folders
+
+    def resolve(self, text: str, path: KeyPath) -> Path:  # noqa: ARG002 - as `SourceTree.resolve`
+        """Return the folder of the server that `path` is of."""
+        return Path(self._folders[str(path[1])])
 
 
 def _plain(value: object) -> object:
@@ -110,7 +133,7 @@ def _object(value: dict[str, Any]) -> object:
     return ContextText(tuple(value[_CONTEXT])) if value.keys() == {_CONTEXT} else value
 
 
-def _prompts(pairs: list[Any]) -> Iterator[tuple[PromptRef, Prompt]]:
+def _prompts(pairs: list[Any]) -> Iterator[tuple[PromptRef, PromptVersion]]:
     for ref, prompt in pairs:
         yield PromptRef.model_validate(ref), _PROMPT.validate_python(prompt)
 

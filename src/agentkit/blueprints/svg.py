@@ -74,7 +74,7 @@ def _agent(agent: AgentSpec, blueprint: Blueprint) -> _Card:
     if agent.knowledge_scope:
         lines.append(f"knowledge: {', '.join(agent.knowledge_scope)}")
     if agent.tools:
-        lines.append(f"tools: {', '.join(tool.name or tool.use or '' for tool in agent.tools)}")
+        lines.append(f"tools: {', '.join(tool.title for tool in agent.tools)}")
     fits = _fitting(agent.name, _CARD)
     title = agent.name if len(agent.name) <= fits else agent.name[: fits - 1] + "…"
     return _Card("agent", title, _wrapped(lines, _CARD), _CARD)

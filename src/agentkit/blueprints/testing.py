@@ -24,6 +24,7 @@ class Outcome:
         tool_calls: Tools called in order, with their arguments.
         sources: Documents found.
         answer: The text the user got.
+        limits: Limits that cut it short.
         error: Code of the `AgentKitError` it ended with, `exception` for any other, or None.
         error_text: What that error said.
     """
@@ -35,6 +36,7 @@ class Outcome:
     tool_calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     sources: list[str] = field(default_factory=list[str])
     answer: str = ""
+    limits: list[str] = field(default_factory=list[str])
     error: str | None = None
     error_text: str = ""
 
@@ -109,6 +111,8 @@ def _expected(case: CaseSpec, outcome: Outcome) -> Iterator[Mismatch]:
         yield Mismatch("answer_matches", repr(expect.answer_matches), _excerpt(outcome.answer))
     if expect.tools is not None and not _called(expect.tools, outcome.tool_calls):
         yield Mismatch("tools", _written(expect.tools), _written(outcome.tool_calls))
+    if expect.limit is not None and expect.limit not in outcome.limits:
+        yield Mismatch("limit", expect.limit, ", ".join(outcome.limits) or "no limit was reached")
     yield from _found(expect.sources, outcome.sources)
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem
-from agentkit.prompts import Prompt
+from agentkit.prompts import PromptVersion
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
 
@@ -23,7 +23,7 @@ def check_test_values(tree: SourceTree, value: dict[str, Any], problems: list[Pr
 
 
 def variable_faults(
-    tree: SourceTree, wanted: PromptRef, prompt: Prompt, own: Collection[str], path: KeyPath
+    tree: SourceTree, wanted: PromptRef, prompt: PromptVersion, own: Collection[str], path: KeyPath
 ) -> list[Problem]:
     """Return every fault of `wanted.variables`.
 

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from agentkit.cli import blueprint, chat, db, doctor, documents, init, models, prompts
+from agentkit.cli import eval as evaluation
 from agentkit.cli.session import report
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app.command()(blueprint.schema)
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(models.app, name="models")
 app.add_typer(db.app, name="db")
+app.add_typer(evaluation.app, name="eval")
 app.command()(doctor.doctor)
 
 

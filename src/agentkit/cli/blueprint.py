@@ -58,7 +58,7 @@ def show(path: Name, *, as_json: Annotated[bool, Json] = False) -> None:
     for agent in spec.agents:
         out.print(f"[bold]{agent.name}[/]  {agent.description}")
         scopes = ", ".join(agent.knowledge_scope) or "none"
-        tools = ", ".join(tool.name or tool.use or "" for tool in agent.tools) or "none"
+        tools = ", ".join(tool.title for tool in agent.tools) or "none"
         out.print(f"  model {agent.model}, knowledge {scopes}, tools {tools}", style="dim", markup=False)
     for source in loaded.sources:
         out.print(f"source {source.scope}: {source.path}", style="dim", markup=False)
@@ -104,6 +104,30 @@ def run_tests(
     from agentkit.cli.test_report import run
 
     run(path, pattern=name, junit=junit, as_json=as_json)
+
+
+@app.command()
+def tools(path: Name, *, as_json: Annotated[bool, Json] = False) -> None:
+    """List each agent's tools as its model is told of them. Imports functions, connects MCP servers."""
+    from dataclasses import asdict
+
+    from agentkit.cli.session import Session
+    from agentkit.wiring.mcp import listed_tools
+
+    with Session() as session:
+        loaded = session.kit.blueprint(path)
+        found = session.run(listed_tools(session.kit, loaded))
+        session.display.stop()
+    if as_json:
+        print_json({agent: [asdict(tool) for tool in listed] for agent, listed in found.items()})
+        return
+    for agent, listed in found.items():
+        out.print(f"[bold]{agent}[/]" + ("" if listed else "  [dim]no tools[/]"))
+        for tool in listed:
+            out.print(f"  {tool.name}  ", end="", markup=False)
+            out.print(tool.source, style="dim", markup=False)
+            about = " ".join(tool.description.split())
+            out.print(f"      {about or '(no description)'}", style="dim", markup=False)
 
 
 @app.command("list")

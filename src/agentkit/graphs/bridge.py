@@ -6,7 +6,7 @@ LangGraph; calls from another loop, or from no loop at all, are carried over.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Self, cast
 
@@ -16,6 +16,7 @@ from langgraph.graph.state import CompiledStateGraph
 from agentkit import portal
 from agentkit.graphs import failures
 from agentkit.graphs.pins import pinned_to
+from agentkit.graphs.prompted import noting
 from agentkit.graphs.routing.base import AgentCard
 from agentkit.llm.budgets import Limits, limited
 
@@ -35,6 +36,7 @@ class Graph(AnyGraph):
         team: Whether it is several agents, of which one may fail without the others.
         digest: Digest of the blueprint it was compiled from, or an empty string. It is in the
             metadata of every trace and checkpoint of its runs; see `agentkit.graphs.pins`.
+        prompts: Labels of the prompt versions it uses; in the metadata of its runs.
     """
 
     home: asyncio.AbstractEventLoop | None
@@ -42,6 +44,7 @@ class Graph(AnyGraph):
     limits: Limits
     team: bool
     digest: str
+    prompts: tuple[str, ...]
 
     @classmethod
     def adopt(
@@ -52,6 +55,7 @@ class Graph(AnyGraph):
         about: AgentCard | None = None,
         limits: Limits = NO_LIMITS,
         team: bool = False,
+        prompts: Sequence[str] = (),
     ) -> Self:
         """Return `graph` as a `Graph`; LangGraph's builders only compile to its own class."""
         adopted = cls.__new__(cls)
@@ -61,6 +65,7 @@ class Graph(AnyGraph):
         adopted.limits = limits
         adopted.team = team
         adopted.digest = ""
+        adopted.prompts = tuple(prompts)
         return adopted
 
     def copy(self, update: dict[str, Any] | None = None) -> Self:
@@ -103,7 +108,8 @@ class Graph(AnyGraph):
         **kwargs: Any,
     ) -> Callable[[], AsyncIterator[Any]]:
         if self.limits:
-            config = limited(config, self.limits, of=f"a run of {self.name}")
+            config = limited(config, self.limits, run=self.name, owner="team" if self.team else "agent")
+        config = noting(config, self.prompts)
         if self.team:
             config = failures.collecting(config)
         config = pinned_to(self.digest, config)

@@ -7,6 +7,7 @@ from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResp
 from langchain_core.messages import SystemMessage
 
 from agentkit.context import RunContext
+from agentkit.prompts import PromptText
 
 SystemPrompt = str | Callable[[RunContext], str]
 """A system prompt, or what makes it for each request."""
@@ -15,6 +16,13 @@ SystemPrompt = str | Callable[[RunContext], str]
 def system_message(prompt: SystemPrompt, context: RunContext) -> SystemMessage:
     """Return the system message for one request."""
     return SystemMessage(prompt if isinstance(prompt, str) else prompt(context))
+
+
+def named(prompt: SystemPrompt) -> str:
+    """Return a text with the label of the prompt's version, which may not have been rendered yet."""
+    return (
+        prompt if isinstance(prompt, str) else PromptText("", getattr(prompt, "label", type(prompt).__name__))
+    )
 
 
 class RequestPromptMiddleware(AgentMiddleware[Any, RunContext, Any]):

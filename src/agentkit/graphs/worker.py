@@ -9,15 +9,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
 from agentkit.errors import AgentTimeoutError, ScriptError
 from agentkit.graphs import failures
 from agentkit.graphs.bridge import Graph
+from agentkit.graphs.history import given, handed_back
 from agentkit.graphs.joining import failure_text
-from agentkit.graphs.nodes import recent
+from agentkit.graphs.limits import reached, without_sentences
+from agentkit.graphs.prompted import prompts_of
 from agentkit.graphs.routing.base import AgentCard
 from agentkit.graphs.state import AgentInput, AgentPart, Source
 
@@ -35,14 +37,25 @@ def worker(agent: Graph, card: AgentCard) -> Worker:
     async def run(state: AgentInput) -> dict[str, Any] | Command[Any]:
         if not state["alone"]:
             return Command(update={"parts": [await _part(agent, card, state)]}, goto=JOIN)
-        answer, sources = await _asked(agent, card, state)
-        return {"messages": [answer], "sources": sources}
+        messages, sources, output = await _asked(agent, card, state)
+        returned = handed_back(messages, card.returns)
+        limits = reached(messages[-1])
+        return {"messages": returned, "sources": sources, "limits_reached": limits, "output": output}
 
     return run
 
 
-async def _asked(agent: Graph, card: AgentCard, state: AgentInput) -> tuple[AIMessage, list[Source]]:
-    messages = recent(state["messages"], card.history_tokens)
+async def _asked(
+    agent: Graph, card: AgentCard, state: AgentInput
+) -> tuple[list[AnyMessage], list[Source], Any]:
+    """The agent's messages, the passages it found, and the object its answer is, if it is one."""
+    messages = given(
+        state["messages"],
+        card.history,
+        tokens=card.history_tokens,
+        tools=card.tools,
+        summary=state.get("summary", ""),
+    )
     limit = asyncio.timeout(card.timeout)
     try:
         async with limit:
@@ -51,12 +64,13 @@ async def _asked(agent: Graph, card: AgentCard, state: AgentInput) -> tuple[AIMe
         if card.timeout is None or not limit.expired():  # somebody else's
             raise
         raise AgentTimeoutError(card.name, card.timeout) from error
-    return cast("AIMessage", result["messages"][-1]), result.get("sources") or []
+    messages = cast("list[AnyMessage]", result["messages"])
+    return messages, result.get("sources") or [], result.get("structured_response")
 
 
 async def _part(agent: Graph, card: AgentCard, state: AgentInput) -> AgentPart:
     try:
-        answer, sources = await _asked(agent, card, state)
+        messages, sources, output = await _asked(agent, card, state)
     except (GraphBubbleUp, ScriptError):  # a pause; a test's own mistake
         raise
     except Exception as error:
@@ -71,11 +85,19 @@ async def _part(agent: Graph, card: AgentCard, state: AgentInput) -> AgentPart:
             model="",
             sources=[],
         )
-    return AgentPart(
+    answer = cast("AIMessage", messages[-1])
+    limits = reached(answer)
+    part = AgentPart(
         agent=card.name,
-        status="answered",
+        status="answered" if without_sentences(answer.text, limits) else "limited",
         text=answer.text,
         error="",
         model=str(answer.response_metadata.get("model_name", "")),
         sources=sources,
+        prompts=prompts_of(answer),
     )
+    if limits:
+        part["limits_reached"] = limits
+    if output is not None:
+        part["output"] = output
+    return part

@@ -88,4 +88,6 @@ def _note(outcome: Outcome, kind: str, data: object) -> None:
         call = cast("ToolCallRecord", data)
         outcome.tool_calls.append((call.name, call.args))
     elif kind == "done":
-        outcome.answer = cast("Answer", data).answer
+        answer = cast("Answer", data)
+        outcome.answer = answer.answer
+        outcome.limits = [limit["limit"] for limit in answer.limits_reached]

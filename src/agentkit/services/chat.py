@@ -5,12 +5,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 from uuid import uuid4
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 
 from agentkit.context import RunContext
 from agentkit.graphs.bridge import Graph
-from agentkit.graphs.state import AgentPart, RouteDecision, Source
+from agentkit.graphs.limits import REACHED, sentence
+from agentkit.graphs.prompted import prompts_of
+from agentkit.graphs.state import AgentPart, ReachedLimit, RouteDecision, Source
 from agentkit.llm.base import closing
 from agentkit.services.graphs import Always, Graphs
 from agentkit.services.several import Several
@@ -29,7 +31,11 @@ class ToolCallRecord:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome of a turn: the body of the chat route, and of `agentkit chat --json`."""
+    """The outcome of a turn: the body of the chat route, and of `agentkit chat --json`.
+
+    `limits_reached` names the limits that cut it short; the text says so too. `output` is the
+    object that the answer is, where one agent with an output schema gave it.
+    """
 
     answer: str
     thread_id: str
@@ -39,6 +45,9 @@ class Answer:
     tool_calls: list[ToolCallRecord]
     usage: Usage
     model: str
+    prompts: list[str] = field(default_factory=list[str])
+    limits_reached: list[ReachedLimit] = field(default_factory=list[ReachedLimit])
+    output: Any = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object of the contract; the scores stay in state and traces."""
@@ -54,11 +63,12 @@ class ChatEvent:
     Attributes:
         type: `route` (data: RouteDecision), `sources` (list of Source), `token` (str),
             `tool_call` and `tool_result` (ToolCallRecord), `part` (AgentPart, when one of
-            several agents is done), `usage` (Usage), `done` (Answer).
+            several agents is done), `limit` (ReachedLimit, when one ends somebody's work),
+            `usage` (Usage), `done` (Answer).
         data: As listed for the type.
     """
 
-    type: Literal["route", "sources", "token", "tool_call", "tool_result", "part", "usage", "done"]
+    type: Literal["route", "sources", "token", "tool_call", "tool_result", "part", "limit", "usage", "done"]
     data: Any
 
 
@@ -73,7 +83,11 @@ class _Turn:
     tool_calls: dict[str, ToolCallRecord] = field(default_factory=dict[str, ToolCallRecord])
     answers: list[str] = field(default_factory=list[str])
     models: list[str] = field(default_factory=list[str])
+    prompts: list[str] = field(default_factory=list[str])
     several: Several | None = None
+    limits: list[ReachedLimit] = field(default_factory=list[ReachedLimit])
+    spoke: bool = False
+    output: Any = None
 
 
 class ChatService:
@@ -146,6 +160,9 @@ class ChatService:
             tool_calls=list(turn.tool_calls.values()),
             usage=usage,
             model=", ".join(dict.fromkeys(model for model in turn.models if model)),
+            prompts=list(dict.fromkeys(turn.prompts)),
+            limits_reached=turn.limits,
+            output=turn.output,
         )
         yield ChatEvent("done", answer)
 
@@ -153,27 +170,46 @@ class ChatService:
 def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> list[ChatEvent]:
     """Note one part of the graph's stream, and say it in our words."""
     if mode == "messages":
-        message = cast("BaseMessage", part[0])
-        if not isinstance(message, (AIMessage, AIMessageChunk)) or not message.text:
-            return []
-        said = turn.several.token(_node(namespace), message.text) if turn.several else message.text
-        return [ChatEvent("token", said)] if said else []
+        return _spoken(turn, namespace, cast("BaseMessage", part[0]))
     if mode == "custom":
         return _announced(turn, cast("dict[str, Any]", part))
     events: list[ChatEvent] = []
     for update in cast("dict[str, Any]", part).values():
         if not isinstance(update, dict):  # nothing, or an interrupt
             continue
-        changed = cast("dict[str, Any]", update)
-        for message in cast("list[BaseMessage]", changed.get("messages") or []):
-            if namespace:
-                events += _tool_events(turn, message)
-            elif isinstance(message, AIMessage):
-                turn.answers.append(message.text)
-                turn.models.append(str(message.response_metadata.get("model_name", "")))
-        if turn.several and not namespace:
-            events += _part_events(turn, turn.several, changed)
+        events += _updated(turn, namespace, cast("dict[str, Any]", update))
     return events
+
+
+def _updated(turn: _Turn, namespace: tuple[str, ...], changed: dict[str, Any]) -> list[ChatEvent]:
+    """What one node's update of the state tells."""
+    events: list[ChatEvent] = []
+    messages = cast("list[BaseMessage]", changed.get("messages") or [])
+    if messages and isinstance(messages[0], RemoveMessage):  # the history, written anew
+        return []
+    for message in messages:
+        if namespace:
+            events += _tool_events(turn, message)
+        elif isinstance(message, AIMessage) and not message.tool_calls:
+            turn.answers.append(message.text)
+            turn.models.append(str(message.response_metadata.get("model_name", "")))
+            turn.prompts += prompts_of(message)
+    if not namespace and "output" in changed:
+        turn.output = changed["output"]
+    if turn.several and not namespace:
+        events += _part_events(turn, turn.several, changed)
+    return events
+
+
+def _spoken(turn: _Turn, namespace: tuple[str, ...], message: BaseMessage) -> list[ChatEvent]:
+    """The words of a model, if a user may hear them now."""
+    if not isinstance(message, (AIMessage, AIMessageChunk)) or not message.text:
+        return []
+    if REACHED in message.response_metadata:  # told when it was reached, without what was heard already
+        return []
+    said = turn.several.token(_node(namespace), message.text) if turn.several else message.text
+    turn.spoke = turn.spoke or bool(said)
+    return [ChatEvent("token", said)] if said else []
 
 
 def _announced(turn: _Turn, part: dict[str, Any]) -> list[ChatEvent]:
@@ -185,6 +221,13 @@ def _announced(turn: _Turn, part: dict[str, Any]) -> list[ChatEvent]:
     if part.get("type") == "sources" and turn.several is None:  # of several, their numbers come later
         turn.sources += part["sources"]
         return [ChatEvent("sources", part["sources"])]
+    if part.get("type") == "limit":
+        turn.limits.append(part["limit"])
+        events = [ChatEvent("limit", part["limit"])]
+        if turn.several is None and part["said"]:  # of several, the part says it
+            text = sentence(part["limit"])
+            events.append(ChatEvent("token", f"\n\n{text}" if turn.spoke else text))
+        return events
     return []
 
 
@@ -215,7 +258,8 @@ def _tool_events(turn: _Turn, message: BaseMessage) -> list[ChatEvent]:
         record = ToolCallRecord(message.tool_call_id, name, call.args if call else {}, message.text)
         turn.tool_calls[record.id] = record
         return [ChatEvent("tool_result", record)]
-    calls = message.tool_calls if isinstance(message, AIMessage) else []
+    said = message.tool_calls if isinstance(message, AIMessage) else []
+    calls = [call for call in said if call["id"] not in turn.tool_calls]
     records = [ToolCallRecord(call["id"] or "", call["name"], call["args"]) for call in calls]
     turn.tool_calls.update({record.id: record for record in records})
     return [ChatEvent("tool_call", record) for record in records]

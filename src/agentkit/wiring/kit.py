@@ -23,11 +23,13 @@ from agentkit.prompts import PromptManager
 from agentkit.rag import MIGRATIONS
 from agentkit.resources import search_path
 from agentkit.settings import Settings
+from agentkit.tools.mcp import McpServers
 from agentkit.weights import WeightsStore
 from agentkit.wiring.answers import open_answer_cache
 from agentkit.wiring.blueprints import check_blueprint, project_root
 from agentkit.wiring.checkpoints import open_checkpointer
 from agentkit.wiring.live import keep, open_live
+from agentkit.wiring.mcp import mcp_tools
 
 if TYPE_CHECKING:
     from langchain_core.caches import BaseCache
@@ -67,6 +69,7 @@ class Kit:
         prompts: Prompts by name and version.
         weights: Model weights on this machine.
         gateway: Chat models by name.
+        mcp: MCP servers that were connected.
     """
 
     def __init__(
@@ -98,6 +101,8 @@ class Kit:
         self._building = asyncio.Lock()
         self._resources = AsyncExitStack()
         self._resources.push_async_callback(self.gateway.aclose)
+        self.mcp = McpServers()
+        self._resources.push_async_callback(self.mcp.aclose)
 
     def blueprint(self, name_or_path: str | Path) -> "LoadedBlueprint":
         """Find, read and check a blueprint; nothing is started for it. Raises as `check_blueprint`."""
@@ -117,6 +122,7 @@ class Kit:
             BlueprintError: It is faulty.
             DatabaseError: The database it needs is not available.
             WeightsError: The embedding model it needs is not available.
+            McpServerError: An MCP server its agents use cannot be reached.
         """
         loaded = await asyncio.to_thread(self.blueprint, name_or_path)
         async with self._building:
@@ -347,6 +353,7 @@ class Kit:
             events=self.events,
             home=asyncio.get_running_loop(),
             scripts=scripts,
+            mcp_tools=await mcp_tools(self.mcp, loaded, scripts),
         )
         # In a thread: it imports the providers' SDKs and the blueprint's tools.
         return await asyncio.to_thread(compile_blueprint, loaded, parts)
