@@ -6,6 +6,7 @@
     ├── ConfigurationError            the developer's to fix: YAML, settings, names
     │   ├── SettingsError             .problems: every wrong setting at once
     │   ├── BlueprintError            .problems: every fault as file:line:column
+    │   ├── BlueprintUnavailableError a thread waits in what cannot be built again: .thread_id .digest
     │   ├── PromptError               .problems: every fault of a prompt file; or a wrong variable
     │   ├── UnknownNameError          .choices, .nearest (also a LookupError)
     │   ├── DuplicateNameError        a registry already holds the name
@@ -109,6 +110,25 @@ class BlueprintError(_ProblemsError):
     """A blueprint does not validate; `problems` holds every fault found."""
 
     code = "blueprint_error"
+
+
+class BlueprintUnavailableError(ConfigurationError):
+    """A paused thread cannot go on: what it was paused in cannot be built again.
+
+    `digest` is of the blueprint the thread is on.
+    """
+
+    code = "blueprint_unavailable"
+
+    def __init__(self, thread_id: str, digest: str, reason: str) -> None:
+        super().__init__(
+            f"The thread {thread_id!r} waits in an earlier state of the blueprint "
+            f"(digest {digest[:12] or 'unknown'}), which cannot be built again: {reason}",
+            hint="Restore what is missing and go on; or give up the step that waits, with "
+            "LiveBlueprint.abandon(thread_id); or begin a new thread.",
+        )
+        self.thread_id = thread_id
+        self.digest = digest
 
 
 class PromptError(_ProblemsError):

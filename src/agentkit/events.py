@@ -196,6 +196,40 @@ class LimitReached(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BlueprintReloaded(Event):
+    """A blueprint's files changed, and turns that begin now run on what they say.
+
+    Attributes:
+        blueprint: Its name.
+        digest: SHA-256 of what turns run on now, hexadecimal.
+        previous: That of what they ran on before; the same when a fault has only been undone.
+        duration: Seconds it took to read, check and build.
+    """
+
+    blueprint: str
+    digest: str
+    previous: str
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlueprintRefused(Event):
+    """A blueprint's files changed, and cannot be used: turns stay on the last good state.
+
+    Attributes:
+        blueprint: Its name.
+        digest: SHA-256 of what turns stay on, hexadecimal.
+        reason: What is wrong, in one sentence.
+        problems: Every fault, as `file:line:column: what`.
+    """
+
+    blueprint: str
+    digest: str
+    reason: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RetrievalFinished(Event):
     """A knowledge search ended.
 

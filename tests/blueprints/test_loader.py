@@ -80,7 +80,7 @@ def test_every_problem_in_one_run(faults, folder):
     )
     expected = """\
 blueprint.yaml:2:7: kind: should be 'Blueprint', not 'Blueprints'. Did you mean 'Blueprint'?
-blueprint.yaml:3:1: Unknown key 'retry'. Valid: agents, apiVersion, description, extends, kind, {more}
+blueprint.yaml:3:1: Unknown key 'retry'. Valid: agents, apiVersion, context, description, extends, {more}
 blueprint.yaml:8:15: Unknown provider 'olama'. Did you mean 'ollama'? Valid: auto, ollama, scripted.
 blueprint.yaml:9:5: Unknown key 'temprature'. Did you mean 'temperature'? {model_keys}
 blueprint.yaml:11:5: models.big.timeout.total: must be a duration with a unit, longer than zero: {durations}
@@ -92,8 +92,8 @@ agents/writer.yaml:1:7: The agent name 'writer' is taken already, in agents/twin
 agents/writer.yaml:4:8: Unknown model 'bigg'. Did you mean 'big'? Valid: big, main.
 agents/writer.yaml:5:39: Unknown version of the prompt 'agents/writer' '7'. Valid: 1, 2.
 """.format(
-        more="knowledge, limits, mcp_servers, middleware, models, name, parameters, routing, runtime, "
-        "security, supervisor, tests.",
+        more="kind, knowledge, limits, mcp_servers, middleware, models, name, parameters, routing, "
+        "runtime, security, supervisor, tests.",
         model_keys="Valid: breaker, cache, concurrency, fallback_on, fallbacks, max_tokens, model, options, "
         "price, provider, retry, temperature, timeout, tool_calls, use.",
         durations="500ms, 30s, 2m or 1h.",
@@ -279,9 +279,10 @@ def test_values_cannot_add_structure(check, folder):
         ("${param:p:-x}", "its default belongs under 'parameters: p: default:'."),
         (
             "${HOME}",
-            "${HOME}: is not an expression: write ${param:NAME}, ${env:NAME}, ${env:NAME:-default} or",
+            "${HOME}: is not an expression: write ${param:NAME}, ${env:NAME}, ${env:NAME:-default}, ",
         ),
-        ("${context:user}", "is not an expression"),
+        ("${context:user}", "9:13: ${context:user}: a value of the request may stand only in the variables"),
+        ("${contest:user}", "is not an expression"),
     ],
 )
 def test_faulty_expressions(faults, folder, value, said):

@@ -199,7 +199,7 @@ async def test_a_message_to_a_paused_thread_is_refused_and_not_taken() -> None:
     assert "agentkit resume" in str(caught.value)
     await service.decide("t", {pause.id: "approve"})
     assert (await service.ask("hello", thread_id="t")).answer == "Hello."
-    state = await service._graph.aget_state({"configurable": {"thread_id": "t"}})
+    state = await service._graphs.graph.aget_state({"configurable": {"thread_id": "t"}})
     assert [message.text for message in state.values["messages"]] == ["?", "It runs.", "hello", "Hello."]
 
 
@@ -399,7 +399,7 @@ async def test_a_tool_that_fails_after_its_approval_fails_the_turn_and_the_threa
         await service.decide("t", {pause.id: "reject"})
     assert (await service.ask("hello", thread_id="t")).answer == "Hello."
     assert pods.restarted == ["web"]
-    state = await service._graph.aget_state({"configurable": {"thread_id": "t"}})
+    state = await service._graphs.graph.aget_state({"configurable": {"thread_id": "t"}})
     assert [message.text for message in state.values["messages"]] == ["?", "hello", "Hello."]
 
 
@@ -482,7 +482,7 @@ class TestOtherInterrupts:
     async def test_an_answer_that_does_not_fit_is_never_a_failed_part(self) -> None:
         """Whoever resumes the graph itself is told, and can answer again."""
         pods = Pods()
-        graph = team(pods.agent(restart(), "Ops."), pods.agent("B.", name="b"))._graph
+        graph = team(pods.agent(restart(), "Ops."), pods.agent("B.", name="b"))._graphs.graph
         config: Any = {"configurable": {"thread_id": "t"}}
         paused = await graph.ainvoke({"messages": [("user", "?")]}, config)
         asked = paused["__interrupt__"][0].id
@@ -538,7 +538,7 @@ class TestTeams:
         pods = Pods()
         inner = team(
             pods.agent(restart("a"), "A.", name="a"), pods.agent(restart("b"), "B.", name="b"), name="sub"
-        )._graph
+        )._graphs.graph
         inner.checkpointer = None
         service = team(inner, pods.agent(restart("c"), "C.", name="c"))
         first, second, third = (await service.ask("?", thread_id="t")).interrupts

@@ -45,7 +45,7 @@ async def run(pods: Pods, **keys: Any) -> CaseResult:
             )
             for name in scripts
         ]
-        return team(*agents)._graph
+        return team(*agents)._graphs.graph
 
     return await run_test(case, compile_graph)
 

@@ -73,7 +73,7 @@ async def main(what, argument):
         elif what == "pending":
             said = [{"id": it.id, "agent": it.agent} for it in await chat.pending("t")]
         else:
-            state = await chat._graph.aget_state({"configurable": {"thread_id": "t"}})
+            state = await chat._graphs.graph.aget_state({"configurable": {"thread_id": "t"}})
             said = [[message.type, message.text] for message in state.values["messages"]]
         print(json.dumps(said))
 

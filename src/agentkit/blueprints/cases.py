@@ -184,6 +184,9 @@ class CaseSpec(Section):
         default=(),
         description="What a person decides when a turn waits: {TOOL: approve}, or a list, one a step.",
     )
+    context: Mapping[Slug, Text] = Field(
+        default_factory=dict[str, str], description="Values of the request, for ${context:NAME}."
+    )
     expect: ExpectSpec = Field(default=ExpectSpec(), description="What must come of it.")
 
 

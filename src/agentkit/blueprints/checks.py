@@ -23,6 +23,7 @@ from agentkit.blueprints.schema import SecuritySpec
 from agentkit.blueprints.semantic_checks import unused_or_unreached
 from agentkit.blueprints.sources import SourceTree
 from agentkit.blueprints.teams import is_team
+from agentkit.blueprints.variable_checks import check_test_values, variable_faults
 from agentkit.errors import Problem, PromptError, UnknownNameError
 from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import unknown_choice
@@ -91,6 +92,7 @@ class Checker:
         check_rules(self._tree, self._value, self.problems)
         check_handoffs(self._tree, self._value, self._prompts, self.found_prompts, self.problems)
         check_memory(self._tree, self._value, self._prompts, self.found_prompts, self.problems)
+        check_test_values(self._tree, self._value, self.problems)
         check_mcp(self._tree, self._value, self.problems, self.warnings)
         self.warnings += unused_or_unreached(self._tree, self._value)
         check_approvals(self._tree, self._value, self.problems)
@@ -253,11 +255,13 @@ class Checker:
             self.problems.extend(error.problems)
             return
         self.found_prompts[wanted] = prompt
-        given = PROMPT_VARIABLES[role]
+        given = PROMPT_VARIABLES[role] | wanted.variables.keys()
+        self.problems += variable_faults(self._tree, wanted, prompt, PROMPT_VARIABLES[role], path)
         if strange := sorted(prompt.variables.keys() - given):
             self._report(
                 f"The prompt {wanted.ref!r} version {prompt.version} needs {', '.join(strange)}, "
-                f"but as {role} prompt it gets: {', '.join(sorted(given)) or 'no variables'}.",
+                f"but as {role} prompt it gets: {', '.join(sorted(given)) or 'no variables'}. "
+                "Give it the others under 'variables'.",
                 (*path, "ref"),
             )
 

@@ -14,6 +14,7 @@ from agentkit import expressions
 from agentkit.blueprints.agent_tools import Offered, agent_tools
 from agentkit.blueprints.agents import AgentSpec, SpendingSpec
 from agentkit.blueprints.approvals import ApprovalSpec
+from agentkit.blueprints.context import fill
 from agentkit.blueprints.fields import PromptRef
 from agentkit.blueprints.handoffs import TASK_PROMPT, TOOL_PROMPT, targets
 from agentkit.blueprints.history import asking
@@ -46,7 +47,7 @@ from agentkit.graphs.routing.base import SUPERVISOR, listing
 from agentkit.graphs.supervisor import build_supervisor
 from agentkit.llm.budgets import Limits
 from agentkit.llm.chat_model import GatewayChatModel
-from agentkit.llm.gateway import LLMGateway
+from agentkit.llm.lending import ChatModels
 from agentkit.llm.providers.scripted import Script
 from agentkit.prompts import PromptText, PromptVersion
 from agentkit.rag.retriever import RAGRetriever
@@ -72,7 +73,7 @@ class Parts:
         mcp_tools: What its MCP servers offer, by their names; those of its teams by path.
     """
 
-    gateway: LLMGateway
+    gateway: ChatModels
     embeddings: Embeddings | None
     store: PgVectorStore | None
     checkpointer: BaseCheckpointSaver[Any] | None
@@ -106,11 +107,11 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
     agents = [_member(member, blueprint, parts) for member in spec.members]
     cards = [AgentCard(member.name, member.description) for member in spec.members]
     supervisor_prompt = blueprint.prompts[spec.supervisor.prompt]
-    return build_supervisor(
+    graph = build_supervisor(
         agents,
         model=_model(spec.supervisor.model, SUPERVISOR, blueprint, parts),
         routing=compile_routing(blueprint, parts),
-        prompt=_fill(supervisor_prompt, agents=listing(cards)),
+        prompt=fill(supervisor_prompt, spec.supervisor.prompt.variables, spec.context, agents=listing(cards)),
         combine=_combine(blueprint),
         summary=_summary(blueprint, parts),
         name=spec.name,
@@ -123,6 +124,8 @@ def compile_blueprint(blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         max_hops=spec.routing.max_hops,
         handoff_task=_handoff(blueprint, TASK_PROMPT, "task"),
     )
+    graph.digest = blueprint.digest
+    return graph
 
 
 def _member(member: AgentSpec | TeamSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
@@ -146,7 +149,7 @@ def _agent(agent: AgentSpec, blueprint: LoadedBlueprint, parts: Parts) -> Graph:
         tool_limits={tool_name(tool): spec.limit for spec, tool in tools if spec.limit is not None},
         middleware=_middleware(agent, [tool_name(tool) for _, tool in tools], blueprint, parts),
         approvals={tool_name(tool): _approval(spec.approval) for spec, tool in tools if spec.approval},
-        prompt=_fill(blueprint.prompts[agent.prompt]),
+        prompt=fill(blueprint.prompts[agent.prompt], agent.prompt.variables, blueprint.spec.context),
         retriever=_retrieve(agent, blueprint, parts),
         sources_prompt=_sources_prompt(blueprint),
         description=agent.description,
@@ -237,10 +240,10 @@ def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStr
         )
     prompt = blueprint.prompts[routing.llm_prompt]
     model = _model(routing.llm.model or blueprint.spec.supervisor.model, SUPERVISOR, blueprint, parts)
-    limit = str(routing.parallel)
+    values = {**routing.llm_prompt.variables, "limit": str(routing.parallel)}
     return LLMRouting(
         model,
-        lambda agents: _fill(prompt, agents=agents, limit=limit),
+        lambda agents: _fill(prompt, agents=agents, **values),
         parallel=routing.parallel,
         candidates=routing.llm.candidates,
     )
@@ -248,7 +251,9 @@ def _strategy(name: str, blueprint: LoadedBlueprint, parts: Parts) -> RoutingStr
 
 def _combine(blueprint: LoadedBlueprint) -> Callable[[str], str] | None:
     ref = blueprint.spec.supervisor.combine
-    return None if ref is None else lambda answers: _fill(blueprint.prompts[ref], answers=answers)
+    if ref is None:
+        return None
+    return lambda answers: _fill(blueprint.prompts[ref], answers=answers, **ref.variables)
 
 
 def _summary(blueprint: LoadedBlueprint, parts: Parts) -> RunningSummary | None:
@@ -278,7 +283,7 @@ def _memory(agent: AgentSpec, blueprint: LoadedBlueprint) -> list[BaseTool]:
 
 def _sources_prompt(blueprint: LoadedBlueprint) -> Callable[[str], str]:
     ref: PromptRef = blueprint.spec.knowledge.prompt
-    return lambda sources: blueprint.prompts[ref].render(sources=sources)
+    return lambda sources: _fill(blueprint.prompts[ref], sources=sources, **ref.variables)
 
 
 def _fill(prompt: PromptVersion, **values: str) -> PromptText:

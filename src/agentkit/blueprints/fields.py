@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from agentkit.blueprints.request_values import VariableValue
 from agentkit.prompts.ranges import RANGE, WANTED, check_wanted
 
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
@@ -97,3 +98,12 @@ class PromptRef(Section):
         default=None,
         description="Number, or range in quotes: '^2' or '>=2,<4'; the current one if absent.",
     )
+    variables: Mapping[str, VariableValue] = Field(
+        default_factory=dict[str, Any],
+        description="What the prompt's own variables hold; ${param:NAME} may stand in it and, for an agent "
+        "or the supervisor, ${context:NAME}.",
+    )
+
+    def __hash__(self) -> int:
+        """As the base class's, which cannot do mappings."""
+        return hash((self.ref, self.version))

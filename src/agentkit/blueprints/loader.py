@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from agentkit.blueprints.checks import Checker
 from agentkit.blueprints.fields import PATTERNS, PromptRef
-from agentkit.blueprints.interpolation import SECRETS, Surroundings
+from agentkit.blueprints.interpolation import SECRETS, SecretParts, Surroundings
 from agentkit.blueprints.mcp import mcp_servers
 from agentkit.blueprints.memory import check_store
-from agentkit.blueprints.nested import Above, Teams
+from agentkit.blueprints.nested import Above, Teams, completed
 from agentkit.blueprints.outputs import output_schemas
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
@@ -25,7 +25,7 @@ from agentkit.blueprints.teams import of_member
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
 from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import describe
-from agentkit.prompts.yaml_source import MAX_PROBLEMS
+from agentkit.prompts.yaml_source import MAX_PROBLEMS, KeyPath
 
 if TYPE_CHECKING:
     from agentkit.tools.mcp import McpServer
@@ -59,6 +59,8 @@ class LoadedBlueprint:
         mcp_servers: Its own MCP servers by name, with absolute folders.
         warnings: Things that work but are probably not meant.
         teams: The blueprints that are agents of this one, by the agent's name.
+        value: The tree the blueprint was validated from, every expression replaced.
+        secrets: Places in `value` that hold secrets, and what those are made of.
     """
 
     spec: Blueprint
@@ -73,6 +75,8 @@ class LoadedBlueprint:
     teams: "Mapping[str, LoadedBlueprint]" = field(
         default_factory=lambda: MappingProxyType(dict[str, LoadedBlueprint]())
     )
+    value: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    secrets: Mapping[KeyPath, SecretParts] = field(default_factory=dict[KeyPath, SecretParts], repr=False)
 
     def everything(self) -> "Iterator[LoadedBlueprint]":
         """This blueprint, then all its teams and theirs."""
@@ -138,7 +142,7 @@ def load(
         ordered = _in_order(problems, tree)
         count = f"{len(ordered)} problem{'s' if len(ordered) > 1 else ''}"
         raise BlueprintError(f"The blueprint {str(path)!r} has {count}.", ordered)
-    spec = teams.completed(spec)
+    spec = completed(spec, teams.loaded)
     return LoadedBlueprint(
         spec=spec,
         digest=_digest(tree, spec, checker.found_prompts, schemas, teams.loaded),
@@ -155,6 +159,8 @@ def load(
         mcp_servers=MappingProxyType(mcp_servers(spec.mcp_servers, tree)),
         warnings=(*_name_warning(tree, spec, path), *checker.warnings, *teams.warnings),
         teams=MappingProxyType(teams.loaded),
+        value=tree.value,
+        secrets=tree.secrets,
     )
 
 

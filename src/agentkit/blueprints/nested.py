@@ -87,16 +87,6 @@ class Teams:
                 self._team(cast("dict[str, Any]", member), ("agents", index))
         self._tests_name_teams()
 
-    def completed(self, spec: Blueprint) -> Blueprint:
-        """Return the blueprint with what its teams say of themselves where it says nothing."""
-        if not spec.teams:
-            return spec
-        members = [
-            _described(member, self.loaded[member.name]) if isinstance(member, TeamSpec) else member
-            for member in spec.members
-        ]
-        return spec.model_copy(update={"members": tuple(members)})
-
     def _team(self, member: dict[str, Any], place: KeyPath) -> None:
         text, name = member.get("blueprint"), member.get("name")
         if not isinstance(text, str) or not text.strip():
@@ -229,6 +219,17 @@ def _with(tree: SourceTree, value: dict[str, Any], above: Above | None) -> Above
         (*above.commands, commands),
         above.read,
     )
+
+
+def completed(spec: Blueprint, teams: "Mapping[str, LoadedBlueprint]") -> Blueprint:
+    """Return the blueprint with what its teams say of themselves where it says nothing."""
+    if not spec.teams:
+        return spec
+    members = [
+        _described(member, teams[member.name]) if isinstance(member, TeamSpec) else member
+        for member in spec.members
+    ]
+    return spec.model_copy(update={"members": tuple(members)})
 
 
 def _described(member: TeamSpec, below: "LoadedBlueprint") -> TeamSpec:

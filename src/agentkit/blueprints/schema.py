@@ -10,6 +10,7 @@ from pydantic import Field
 
 from agentkit.blueprints.agents import AgentSpec, SpendingSpec
 from agentkit.blueprints.cases import CaseSpec, Texts
+from agentkit.blueprints.context import ContextName, ContextSpec
 from agentkit.blueprints.fields import MiddlewareEntry, ModuleName, Scalar, Section, Slug, Text
 from agentkit.blueprints.knowledge import KnowledgeSpec
 from agentkit.blueprints.mcp import McpServerSpec
@@ -68,6 +69,10 @@ class Blueprint(Section):
     )
     parameters: Mapping[Slug, ParameterSpec] = Field(
         default_factory=dict[str, ParameterSpec], description="Values that ${param:NAME} stands for."
+    )
+    context: Mapping[ContextName, ContextSpec] = Field(
+        default_factory=dict[str, ContextSpec],
+        description="Values of a request for ${context:NAME}, beside user, tenant and request_id.",
     )
     models: Mapping[Slug, ModelSpec] = Field(
         default_factory=lambda: {"main": ModelSpec()},

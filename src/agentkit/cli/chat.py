@@ -1,6 +1,9 @@
 """`agentkit chat` and `agentkit resume`: one answer, or a conversation; and going on with a paused one."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
 from uuid import uuid4
 
@@ -9,13 +12,21 @@ import typer
 from agentkit.cli.approvals import PAUSED, asked, chosen, decision_of, on_terminal, show_commands
 from agentkit.cli.session import Json, Session, err, out, print_json
 from agentkit.cli.turn import follow
-from agentkit.errors import AgentKitError, DecisionError
+from agentkit.context import new_request_id
+from agentkit.errors import AgentKitError, DecisionError, UnknownNameError
+from agentkit.events import BlueprintRefused, BlueprintReloaded, Event
 
 if TYPE_CHECKING:
+    from agentkit.context import RunContext
     from agentkit.services.chat import Answer, Pause
+    from agentkit.services.live import LiveBlueprint
 
 Blueprint = Annotated[str, typer.Argument(help="Name of a blueprint, or path of its folder or file.")]
 User = Annotated[str, typer.Option(help="Who asks.")]
+Values = Annotated[
+    list[str] | None,
+    typer.Option("--context", metavar="NAME=VALUE", help="A value of the request, for ${context:NAME}."),
+]
 
 
 def chat(
@@ -28,6 +39,10 @@ def chat(
         str | None, typer.Option(help="Conversation to continue, or to begin under this name.")
     ] = None,
     user: User = "anonymous",
+    values: Values = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="In a conversation: follow changes of the blueprint's files.")
+    ] = False,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Ask a blueprint's agents; shows route, answer, sources, tokens, cost and seconds.
@@ -38,11 +53,13 @@ def chat(
         raise typer.BadParameter("--json needs a MESSAGE.")
     if message is not None and not message.strip():
         raise typer.BadParameter("MESSAGE is empty.")
-    thread_id = thread or uuid4().hex
-    with Session() as session:
-        talk = _Talk(session, blueprint, thread_id, user, quiet=as_json)
+    if reload and message is not None:
+        raise typer.BadParameter("--reload is for conversations: leave MESSAGE out.")
+    given, thread_id = _given(values or []), thread or uuid4().hex
+    with Session() as session, opened(session, blueprint) as live:
+        talk = _Talk(session, blueprint, live, thread_id, _context(live, user, given), quiet=as_json)
         if message is None:
-            talk.converse(begun=thread is not None)
+            talk.converse(begun=thread is not None, reload=reload)
         else:
             talk.say(message)
 
@@ -65,6 +82,7 @@ def resume(
         str | None, typer.Option(metavar="ID", help="Which one, or its first letters, if several wait.")
     ] = None,
     user: User = "anonymous",
+    values: Values = None,
     as_json: Annotated[bool, Json] = False,
 ) -> None:
     """Go on with a paused conversation: decide on a call that waits. Asks if no decision is given.
@@ -74,8 +92,9 @@ def resume(
     decision = decision_of(approve=approve, edit=edit, reject=reject, respond=respond)
     if as_json and decision is None:
         raise typer.BadParameter("--json needs a decision: --approve, --edit, --reject or --respond.")
-    with Session() as session:
-        talk = _Talk(session, blueprint, thread, user, quiet=as_json)
+    given = _given(values or [])
+    with Session() as session, opened(session, blueprint) as live:
+        talk = _Talk(session, blueprint, live, thread, _context(live, user, given), quiet=as_json)
         pauses = session.run(talk.service.pending(thread))
         if decision is None and pauses:
             talk.decide(pauses)
@@ -84,21 +103,66 @@ def resume(
             talk.decide(answer.interrupts, answer, ask=False)
 
 
+@contextmanager
+def opened(session: Session, blueprint: str) -> "Generator[LiveBlueprint]":
+    """A blueprint whose threads go on in the graph they wait in; closed at the end."""
+    opening = session.kit.live(blueprint)
+    live = session.run(opening.__aenter__())
+    session.display.stop()
+    try:
+        yield live
+    finally:
+        session.run(opening.__aexit__(None, None, None))
+
+
+def _given(values: list[str]) -> dict[str, str]:
+    """The values of the request that the options give, by name."""
+    pairs = [value.partition("=") for value in values]
+    if wrong := [
+        value for value, (name, equals, _) in zip(values, pairs, strict=True) if not (name and equals)
+    ]:
+        raise typer.BadParameter(f"--context takes NAME=VALUE, not {wrong[0]!r}.")
+    return {name: value for name, _, value in pairs}
+
+
+def _context(live: "LiveBlueprint", user: str, values: dict[str, str]) -> "RunContext":
+    from agentkit.context import RunContext
+
+    for name in values:
+        if name not in live.loaded.spec.context:
+            raise UnknownNameError("value of the request", name, live.loaded.spec.context)
+    return RunContext(user=user, values=values)
+
+
+def _tell_reload(event: Event) -> None:
+    if isinstance(event, BlueprintReloaded):
+        out.print(f"[dim]{event.blueprint} reloaded · {event.digest[:12]}[/]")
+    elif isinstance(event, BlueprintRefused):
+        text = "\n".join((event.reason, *event.problems, f"{event.blueprint} stays as it was."))
+        err.print(text, style="yellow", markup=False)
+
+
 class _Talk:
     """A conversation on one thread."""
 
-    def __init__(self, session: Session, blueprint: str, thread: str, user: str, *, quiet: bool) -> None:
+    def __init__(
+        self,
+        session: Session,
+        blueprint: str,
+        live: "LiveBlueprint",
+        thread: str,
+        context: "RunContext",
+        *,
+        quiet: bool,
+    ) -> None:
         from agentkit.services.chat import ChatService
 
-        graph = session.run(session.kit.graph(blueprint))
-        session.display.stop()
-        self.service: ChatService = ChatService(graph)
+        self.service: ChatService = ChatService(live)
         self._session = session
-        self._title = graph.name
-        self._keeps = bool(cast("Any", graph.checkpointer))
+        self._live = live
         self._blueprint = blueprint
         self._thread = thread
-        self._user = user
+        self._asking = context
         self._quiet = quiet
 
     def say(self, message: str) -> None:
@@ -139,10 +203,16 @@ class _Talk:
             show_commands(pauses, self._blueprint, self._thread, quiet=self._quiet)
             raise typer.Exit(PAUSED)
 
-    def converse(self, *, begun: bool) -> None:
+    def converse(self, *, begun: bool, reload: bool) -> None:
         """Talk until Ctrl-D, or until something waits that nobody here decides."""
-        out.print(f"[dim]{self._title} · thread {self._thread} · Ctrl-D ends, Ctrl-C stops an answer[/]")
-        self.decide(self._session.run(self.service.pending(self._thread)) if begun and self._keeps else [])
+        if reload:
+            # Said in our own words, once.
+            logging.getLogger("agentkit.services.live").setLevel(logging.ERROR)
+            self._session.kit.events.subscribe(_tell_reload)
+        graph = self._live.graph
+        out.print(f"[dim]{graph.name} · thread {self._thread} · Ctrl-D ends, Ctrl-C stops an answer[/]")
+        keeps = begun and bool(cast("Any", graph.checkpointer))
+        self.decide(self._session.run(self.service.pending(self._thread)) if keeps else [])
         while True:
             try:
                 message = out.input("[bold]you[/] ").strip()
@@ -152,13 +222,14 @@ class _Talk:
             if not message:
                 continue
             try:
+                if reload:
+                    self._session.run(self._live.reload())
                 self.say(message)
             except KeyboardInterrupt:
                 out.print("\n[dim](stopped)[/]")
             except AgentKitError as error:
                 err.print(str(error), style="red", markup=False)
 
-    def _context(self) -> Any:
-        from agentkit.context import RunContext
-
-        return RunContext(user=self._user)
+    def _context(self) -> "RunContext":
+        """Who asks; each turn is a request of its own."""
+        return replace(self._asking, request_id=new_request_id())

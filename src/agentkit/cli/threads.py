@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from agentkit.cli.approvals import show_commands
-from agentkit.cli.chat import Blueprint
+from agentkit.cli.chat import Blueprint, opened
 from agentkit.cli.session import FAILED, Json, Session, err, out, print_json
 
 app = typer.Typer(no_args_is_help=True, help="Look into conversations.")
@@ -19,10 +19,8 @@ def show(blueprint: Blueprint, thread: Thread, *, as_json: Annotated[bool, Json]
     """Show a conversation, and what waits in it for a person."""
     from agentkit.services.chat import ChatService
 
-    with Session() as session:
-        service = ChatService(session.run(session.kit.graph(blueprint)))
-        found = session.run(service.thread(thread))
-        session.display.stop()
+    with Session() as session, opened(session, blueprint) as live:
+        found = session.run(ChatService(live).thread(thread))
     if as_json:
         print_json(asdict(found))
         return
@@ -40,9 +38,8 @@ def pending(blueprint: Blueprint, thread: Thread, *, as_json: Annotated[bool, Js
     """Show what waits for a person in a conversation, and the commands that answer it."""
     from agentkit.services.chat import ChatService
 
-    with Session() as session:
-        pauses = session.run(ChatService(session.run(session.kit.graph(blueprint))).pending(thread))
-        session.display.stop()
+    with Session() as session, opened(session, blueprint) as live:
+        pauses = session.run(ChatService(live).pending(thread))
     if as_json:
         print_json([asdict(pause) for pause in pauses])
     elif pauses:

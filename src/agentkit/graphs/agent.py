@@ -21,6 +21,7 @@ from agentkit.graphs.nodes import KnowledgeMiddleware, Retrieve
 from agentkit.graphs.output import OutputMiddleware, response_format
 from agentkit.graphs.prompted import PromptsNoted
 from agentkit.graphs.prompts import packaged
+from agentkit.graphs.request_prompt import RequestPromptMiddleware, SystemPrompt, named
 from agentkit.graphs.routing.base import HISTORY_TOKENS, AgentCard
 from agentkit.graphs.tool_limits import ToolLimit
 from agentkit.llm.budgets import Limits
@@ -36,7 +37,7 @@ def build_agent(
     name: str,
     model: BaseChatModel,
     tools: Sequence[BaseTool | Callable[..., Any]] = (),
-    prompt: str = "",
+    prompt: SystemPrompt = "",
     retriever: Retrieve | None = None,
     sources_prompt: Callable[[str], str] | None = None,
     description: str = "",
@@ -62,8 +63,9 @@ def build_agent(
         name: Its name in messages, traces and routes.
         model: Any LangChain chat model.
         tools: LangChain tools or typed functions it may call.
-        prompt: System prompt. One from `PromptManager.get` is named, with its version, in
-            traces and in its messages' `response_metadata["prompts"]`.
+        prompt: System prompt, or a function that makes it for each request from its `RunContext`.
+            One from `PromptManager.get` is named, with its version, in traces and in its
+            messages' `response_metadata["prompts"]`.
         retriever: Finds passages before the model is asked; see `graphs.knowledge` for
             adapters. None: no retrieval node.
         sources_prompt: Turns the numbered passages into the text above the question.
@@ -113,6 +115,8 @@ def build_agent(
         *(part for part in middleware if not isinstance(part, ToolLimit)),
     ]
     shown: Callable[[str], str] = str
+    if not isinstance(prompt, str):
+        stack.append(RequestPromptMiddleware(prompt))
     if retriever is not None:
         shown = sources_prompt or packaged("retrieval", "sources")
         stack.append(KnowledgeMiddleware(retriever, shown))
@@ -123,12 +127,12 @@ def build_agent(
     # Last, so that they are asked first after the model: nobody approves a call above its limit.
     stack += [part for part in middleware if isinstance(part, ToolLimit)]
     stack += [ToolLimit(tool, limit) for tool, limit in tool_limits.items()]
-    if used := labels(prompt, shown("")):
+    if used := labels(named(prompt), shown("")):
         stack.append(PromptsNoted(used))
     graph = create_agent(
         model,
         list(tools),
-        system_prompt=str(prompt) or None,
+        system_prompt=(str(prompt) or None) if isinstance(prompt, str) else None,
         middleware=stack,
         response_format=None if output is None else response_format(name, output),
         context_schema=RunContext,

@@ -41,6 +41,7 @@ from agentkit.graphs.limits import announce, limit_answer, of_budget, sentence, 
 from agentkit.graphs.nodes import above_question, fenced, recent
 from agentkit.graphs.prompted import noting, with_prompts
 from agentkit.graphs.prompts import packaged, packaged_summary
+from agentkit.graphs.request_prompt import SystemPrompt, named
 from agentkit.graphs.routing.base import ANYONE, HISTORY_TOKENS, SUPERVISOR, AgentCard, Routing, listing
 from agentkit.graphs.routing.llm import LLMRouting
 from agentkit.graphs.state import (
@@ -62,7 +63,7 @@ def build_supervisor(
     *,
     model: BaseChatModel,
     routing: Routing | None = None,
-    prompt: str | None = None,
+    prompt: SystemPrompt | None = None,
     combine: Callable[[str], str] | None = None,
     summary: RunningSummary | None = None,
     name: str = SUPERVISOR,
@@ -81,7 +82,8 @@ def build_supervisor(
         agents: From `build_agent`, with names and descriptions.
         model: Answers when no agent fits.
         routing: Strategies, tried in order; None: `model` is asked, with the packaged prompt.
-        prompt: System prompt of the supervisor's own answers; None: the packaged one.
+        prompt: System prompt of the supervisor's own answers, or a function that makes it for each
+            request; None: the packaged one.
         combine: Prompt with which `model` makes one answer of several agents' answers: a
             function from these to the text shown above the question. None: they stand one
             after another under the agents' names.
@@ -132,7 +134,7 @@ def build_supervisor(
     builder.add_node(JOIN, node.join)
     builder.add_edge(JOIN, END)
     graph = builder.compile(checkpointer=checkpointer, store=store, name=name)
-    used = dict.fromkeys([*labels(system), *(label for agent in agents for label in agent.prompts)])
+    used = dict.fromkeys([*labels(named(system)), *(label for agent in agents for label in agent.prompts)])
     return Graph.adopt(
         graph,
         home=home,
@@ -152,7 +154,7 @@ class _Supervisor:
     cards: tuple[AgentCard, ...]
     model: BaseChatModel
     routing: Routing
-    system: str
+    system: SystemPrompt
     combine: Callable[[str], str] | None
     summary: RunningSummary | None
     name: str
@@ -198,7 +200,7 @@ class _Supervisor:
                 sent["summary"] = self.summary.shown(update["summary"])
             return Command(update=update, goto=[Send(agent, sent) for agent in agents])
         try:
-            answer = None if limit else await self._own(messages)
+            answer = None if limit else await self._own(messages, context)
         except BudgetExceededError as error:
             answer, limit = None, of_budget(error, SUPERVISOR)
         if limit:
@@ -210,9 +212,10 @@ class _Supervisor:
         """Whether one of `agents` is given a summary."""
         return any(card.history == "task_and_summary" for card in self.cards if card.name in agents)
 
-    async def _own(self, messages: Sequence[AnyMessage]) -> AIMessage:
-        shown = [SystemMessage(str(self.system)), *recent(messages, HISTORY_TOKENS)]
-        answer = await self._said(shown, labels(self.system))
+    async def _own(self, messages: Sequence[AnyMessage], context: RunContext) -> AIMessage:
+        system = self.system if isinstance(self.system, str) else self.system(context)
+        shown = [SystemMessage(str(system)), *recent(messages, HISTORY_TOKENS)]
+        answer = await self._said(shown, labels(system))
         answer.name = SUPERVISOR
         return answer
 

@@ -67,7 +67,8 @@ async def run_tests(
 
 
 def _context(case: CaseSpec) -> RunContext:
-    return RunContext(user=case.user, scopes=None if case.scopes is None else frozenset(case.scopes))
+    scopes = None if case.scopes is None else frozenset(case.scopes)
+    return RunContext(user=case.user, scopes=scopes, values=case.context)
 
 
 class _UnmetError(Exception):
