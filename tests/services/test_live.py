@@ -343,7 +343,8 @@ async def test_a_reload_under_200_running_turns_loses_none(project: Project, kit
         await until(lambda: live.status().digest != first)
         assert live.status().older == 1
         new = [asyncio.create_task(said(live, f"new {number}")) for number in range(50)]
-        again = [asyncio.create_task(said(live, f"old {number}")) for number in range(50)]  # wait until theirs are idle
+        # These wait until their threads' first turns are done.
+        again = [asyncio.create_task(said(live, f"old {number}")) for number in range(50)]
         await until(lambda: gate.waiting == 250)
         gate.open.set()
         assert await asyncio.gather(*old) == ["first Be brief."] * 200
