@@ -10,9 +10,15 @@ from agentkit.cli.approvals import plain
 from .conftest import Project, command
 
 TOOLS = '''
+import json
 from pathlib import Path
 
 from agentkit import tool
+from agentkit.testing import scripted_model
+
+
+def model(**options):
+    return scripted_model(*json.loads(Path("replies.json").read_text()))
 
 
 @tool(name="restart")
@@ -31,21 +37,22 @@ def ask() -> str:
     return str(interrupt("Which pod?"))
 '''
 
+# What the model says is no part of the blueprint: a thread that waits would go on with what it was.
 BLUEPRINT = """
 apiVersion: agentkit/v1
 kind: Blueprint
 name: ops
 models:
-  main: {{provider: scripted, options: {{replies: {replies}}}}}
-security: {{allowed_modules: [ops_tools]}}
-routing: {{rules: [{{when: "1 == 1", to: pods}}], strategy: [rules]}}
+  main: {use: "ops_tools:model"}
+security: {allowed_modules: [ops_tools]}
+routing: {rules: [{when: "1 == 1", to: pods}], strategy: [rules]}
 agents:
   - name: pods
     description: Pods.
-    prompt: {{ref: agents/python}}
+    prompt: {ref: agents/python}
     tools:
-      - {{use: "ops_tools:restart", approval: {{description: "Restarting takes it down."}}}}
-      - {{use: "ops_tools:ask"}}
+      - {use: "ops_tools:restart", approval: {description: "Restarting takes it down."}}
+      - {use: "ops_tools:ask"}
 """
 
 RESTART = {"tool": "restart", "arguments": {"pod": "web"}}
@@ -58,8 +65,8 @@ class Ops:
         project.env["PYTHONPATH"] = f"{project.root}:{project.env.get('PYTHONPATH', '')}"
 
     def script(self, *replies: object) -> None:
-        text = BLUEPRINT.format(replies=json.dumps(replies))
-        (self.project.root / "blueprints" / "ops.yaml").write_text(text)
+        (self.project.root / "blueprints" / "ops.yaml").write_text(BLUEPRINT)
+        (self.project.root / "replies.json").write_text(json.dumps(replies))
 
     @property
     def restarted(self) -> list[str]:
