@@ -2,14 +2,14 @@
 
 import ast
 import builtins
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agentkit import expressions
-from agentkit.expressions import ALLOWED, ExpressionError, parse
+from agentkit.expressions import ALLOWED, ARGUMENTS, ExpressionError, UndecidableError, parse
 
 VALUES: dict[str, Any] = {
     "message": "Restart Kubectl",
@@ -170,3 +170,98 @@ def test_nothing_but_comparisons_is_ever_walked() -> None:
         node.lineno, node.col_offset = 1, 0
         with pytest.raises(ExpressionError, match="not allowed"):
             checker.condition(node, 5)
+
+
+class TestArguments:
+    """Conditions of approvals: they ask about a tool call's arguments."""
+
+    ARGS: ClassVar[dict[str, Any]] = {
+        "args": {
+            "amount": 120,
+            "pod": "Web",
+            "force": True,
+            "tags": ["a", 2],
+            "order": {"total": 7, "lines": []},
+            "none": None,
+        }
+    }
+
+    @pytest.mark.parametrize(
+        ("source", "holds"),
+        [
+            ("args.amount > 100", True),
+            ("100 < args.amount <= 120", True),
+            ("args.amount == 120 and not args.force == False", True),
+            ("args.pod == 'web'", False),
+            ("'eb' in args.pod", True),
+            ("args.pod in ['Web', 'db']", True),
+            ("args.pod not in ['Web', 'db']", False),
+            ("args.pod in []", False),
+            ("args.amount in [1, 'x', 120]", True),
+            ("2 in args.tags", True),
+            ("'b' not in args.tags", True),
+            ("args.order.total == 7", True),
+            ("args.pod == 'db' and args.missing == 1", False),
+            ("args.amount > args.order.total", True),
+        ],
+    )
+    def test_what_it_means(self, source: str, holds: bool) -> None:
+        assert parse(source, ARGUMENTS).holds(self.ARGS) is holds
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "args.missing == 1",
+            "args.order.missing == 1",
+            "args.amount.missing == 1",
+            "args.amount == '120'",
+            "args.pod > 3",
+            "args.force == 1",
+            "args.amount == True",
+            "args.none == 1",
+            "args.order == 1",
+            "args.tags == 1",
+            "args.pod in [1, 2]",
+            "'a' in args.amount",
+            "1 in args.pod",
+            "not args.missing == 1",
+        ],
+    )
+    def test_what_cannot_be_decided_is_not_guessed(self, source: str) -> None:
+        with pytest.raises(UndecidableError):
+            parse(source, ARGUMENTS).holds(self.ARGS)
+
+    @pytest.mark.parametrize(
+        ("source", "said", "column"),
+        [
+            ("args > 1", "Which argument?", 0),
+            ("args.x", "Compare it with something", 0),
+            ("amount > 1", "Unknown name 'amount'.", 0),
+            ("message == 'x'", "Unknown name 'message'.", 0),
+            ("arg.x == 1", "Attributes are not allowed in an approval.", 0),
+            ("args.x.upper() == 'X'", "Calls are not allowed in an approval.", 0),
+            ("args.x[0] == 'X'", "Subscripts are not allowed", 0),
+            ("True", "Compare it", 0),
+            ("args.x is True", "'is' is not allowed", 10),
+            ("args.x == None", "This is not allowed in an approval.", 10),
+        ],
+    )
+    def test_what_is_refused(self, source: str, said: str, column: int) -> None:
+        with pytest.raises(ExpressionError) as caught:
+            parse(source, ARGUMENTS)
+        assert said in caught.value.message
+        assert "args.NAME" in caught.value.message or "neither true nor false" in caught.value.message
+        assert caught.value.column == column
+
+    def test_rules_know_neither_arguments_nor_truths(self) -> None:
+        for source in ("args.x == 1", "text == True"):
+            with pytest.raises(ExpressionError):
+                parse(source)
+
+    def test_the_arguments_it_asks_about(self) -> None:
+        assert parse("args.a.b == 1 or args.c == args.a", ARGUMENTS).arguments == {"a", "c"}
+
+    def test_nothing_is_looked_up_on_objects(self) -> None:
+        for name in ("__class__", "items", "__len__"):
+            with pytest.raises(UndecidableError):
+                parse(f"args.{name} == 'x'", ARGUMENTS).holds({"args": {"x": 1}})

@@ -98,6 +98,28 @@ async def test_another_tenant_sees_nothing(settings: Settings) -> None:
         assert result["sources"] == []
 
 
+OUTER = """
+apiVersion: agentkit/v1
+kind: Blueprint
+name: outer
+models: {main: {provider: scripted}}
+routing: {strategy: [rules], rules: [{when: 1 == 1, to: desk}]}
+agents: [{name: desk, description: Notes, blueprint: team}]
+"""
+
+
+async def test_the_knowledge_of_a_team_is_there_under_the_same_names(
+    settings: Settings, folder: Path
+) -> None:
+    (folder / "blueprints" / "outer.yaml").write_text(OUTER)
+    async with agentkit.open(settings) as kit:
+        result = await (await kit.graph("outer")).ainvoke(ask("door code?"), THREAD)
+        found = {source["uri"] for source in result["sources"]}
+        assert found == {"blueprints/team/notes/a.md", "blueprints/team/secret/a.md"}
+        reports = await kit.refresh(kit.blueprint("team"))  # nothing new: it is the same knowledge
+        assert [(report.changed, report.count("unchanged")) for report in reports] == [(False, 1), (False, 1)]
+
+
 async def test_a_vanished_source_file_is_forgotten(settings: Settings, folder: Path) -> None:
     async with agentkit.open(settings) as kit:
         await kit.refresh(kit.blueprint("team"))

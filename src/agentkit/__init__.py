@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from agentkit.graphs.supervisor import build_supervisor as build_supervisor
     from agentkit.llm.gateway import LLMGateway as LLMGateway
     from agentkit.prompts import PromptManager as PromptManager
+    from agentkit.prompts import PromptTemplate as PromptTemplate
+    from agentkit.prompts import PromptVersion as PromptVersion
     from agentkit.rag.chunking import TextChunker as TextChunker
     from agentkit.rag.retriever import RAGRetriever as RAGRetriever
     from agentkit.rag.vector_store import PgVectorStore as PgVectorStore
@@ -32,6 +34,8 @@ _PUBLIC = {
     "LLMGateway": "agentkit.llm.gateway:LLMGateway",
     "PgVectorStore": "agentkit.rag.vector_store:PgVectorStore",
     "PromptManager": "agentkit.prompts:PromptManager",
+    "PromptTemplate": "agentkit.prompts:PromptTemplate",
+    "PromptVersion": "agentkit.prompts:PromptVersion",
     "ProviderError": "agentkit.errors:ProviderError",
     "RAGRetriever": "agentkit.rag.retriever:RAGRetriever",
     "RunContext": "agentkit.context:RunContext",
@@ -52,6 +56,8 @@ __all__ = [
     "LLMGateway",
     "PgVectorStore",
     "PromptManager",
+    "PromptTemplate",
+    "PromptVersion",
     "ProviderError",
     "RAGRetriever",
     "RunContext",

@@ -4,6 +4,7 @@ Handed to a graph as `context=` and to services as an argument. Access rules rea
 it; they never read model output.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ class RunContext:
         scopes: Knowledge scopes this run may read at most, or None for all of an
             agent's own. An agent's `knowledge_scope` is intersected with it, so
             neither the model nor a blueprint can widen it.
+        values: What the application knows besides, for `${context:NAME}` in blueprints.
         request_id: Correlates logs, metrics and traces of this run.
     """
 
@@ -30,6 +32,7 @@ class RunContext:
     tenant: str = "default"
     scopes: frozenset[str] | None = None
     request_id: str = field(default_factory=new_request_id)
+    values: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
 
     def allowed(self, scopes: tuple[str, ...]) -> tuple[str, ...]:
         """Return those of `scopes` this run may read, in the given order."""

@@ -6,6 +6,7 @@
     ├── ConfigurationError            the developer's to fix: YAML, settings, names
     │   ├── SettingsError             .problems: every wrong setting at once
     │   ├── BlueprintError            .problems: every fault as file:line:column
+    │   ├── BlueprintUnavailableError a thread waits in what cannot be built again: .thread_id .digest
     │   ├── PromptError               .problems: every fault of a prompt file; or a wrong variable
     │   ├── UnknownNameError          .choices, .nearest (also a LookupError)
     │   ├── DuplicateNameError        a registry already holds the name
@@ -20,6 +21,12 @@
     │   └── SandboxUnavailableError   nothing here can isolate code: .reasons by backend
     ├── AgentError                    .agent: it could not do its part in a team's answer
     │   └── AgentTimeoutError         it took longer than .seconds, its limits.timeout
+    ├── McpServerError                .server: an MCP server cannot be reached, refuses, or broke off
+    ├── ContentRefusedError           not shown to a model: it holds .kind of personal data
+    ├── PauseError                    .thread_id, .pending: about a turn that waits for a person
+    │   ├── ThreadPausedError         a message was sent to it: what waits is answered first
+    │   ├── UnknownInterruptError     .interrupt: nobody waits for that, or no longer
+    │   └── DecisionError             .interrupt: not allowed there, or its arguments do not fit
     ├── StructuredOutputError         the model's answer does not fit the schema asked for
     ├── WeightsError                  model weights are missing, corrupted or cannot be fetched
     ├── DatabaseError                 PostgreSQL is unreachable, too old or refused
@@ -107,6 +114,25 @@ class BlueprintError(_ProblemsError):
     code = "blueprint_error"
 
 
+class BlueprintUnavailableError(ConfigurationError):
+    """A paused thread cannot go on: what it was paused in cannot be built again.
+
+    `digest` is of the blueprint the thread is on.
+    """
+
+    code = "blueprint_unavailable"
+
+    def __init__(self, thread_id: str, digest: str, reason: str) -> None:
+        super().__init__(
+            f"The thread {thread_id!r} waits in an earlier state of the blueprint "
+            f"(digest {digest[:12] or 'unknown'}), which cannot be built again: {reason}",
+            hint="Restore what is missing and go on; or give up the step that waits, with "
+            "LiveBlueprint.abandon(thread_id); or begin a new thread.",
+        )
+        self.thread_id = thread_id
+        self.digest = digest
+
+
 class PromptError(_ProblemsError):
     """A prompt file or variable is wrong; `problems` holds every fault of a file."""
 
@@ -117,6 +143,14 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     """Return the choice most like `name`, or None when none is close."""
     found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def unknown(kind: str, value: object, choices: Iterable[str]) -> str:
+    """Say that `value` is none of `choices`, and which is most like it."""
+    choices = list(choices)
+    near = nearest(str(value), choices)
+    guess = f" Did you mean {near!r}?" if near else ""
+    return f"Unknown {kind} {value!r}.{guess} Valid: {', '.join(choices) or 'none'}."
 
 
 class UnknownNameError(ConfigurationError, LookupError):
@@ -258,6 +292,8 @@ class BudgetExceededError(AgentKitError):
         limit: Which limit: `tokens`, `cost_usd` or `model_calls`.
         spent: How much of it is, or None when that is unknown.
         allowed: The limit itself.
+        of: Whether the limit is an agent's or a team's, which then answers instead; None where
+            nobody does, as in a `budget()` block.
     """
 
     code = "budget_exceeded"
@@ -269,12 +305,37 @@ class BudgetExceededError(AgentKitError):
         limit: Literal["tokens", "cost_usd", "model_calls"],
         spent: float | None,
         allowed: float,
+        of: Literal["agent", "team"] | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
-        self.limit = limit
+        self.of: Literal["agent", "team"] | None = of
+        self.limit: Literal["tokens", "cost_usd", "model_calls"] = limit
         self.spent = spent
         self.allowed = allowed
+
+
+class McpServerError(AgentKitError):
+    """An MCP server cannot be reached or failed; `server` is its name in the blueprint.
+
+    `message` is fit for a model's eyes; addresses and what the server said are in `hint`.
+    """
+
+    code = "mcp_server_error"
+
+    def __init__(self, message: str, *, server: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.server = server
+
+
+class ContentRefusedError(AgentKitError):
+    """A message holds what the blueprint keeps from its models; `kind` is what: `email`."""
+
+    code = "content_refused"
+
+    def __init__(self, message: str, *, kind: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
 
 
 class StructuredOutputError(AgentKitError):
@@ -360,3 +421,72 @@ class AgentTimeoutError(AgentError):
             hint="Raise its limits.timeout, or ask for less.",
         )
         self.seconds = seconds
+
+
+class PauseError(AgentKitError):
+    """Something about a turn that waits for a person; nothing was run, and all of it still waits.
+
+    Args:
+        message: What is wrong, in one sentence.
+        thread_id: The conversation.
+        pending: Ids of the interrupts that wait there.
+    """
+
+    code = "pause_error"
+
+    def __init__(
+        self, message: str, *, thread_id: str, pending: Iterable[str] = (), hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.thread_id = thread_id
+        self.pending = tuple(pending)
+
+
+class ThreadPausedError(PauseError):
+    """A message was sent to a thread that waits for a person."""
+
+    code = "thread_paused"
+
+    def __init__(self, thread_id: str, pending: Iterable[str]) -> None:
+        pending = tuple(pending)
+        super().__init__(
+            f"The thread {thread_id!r} waits for a decision on {', '.join(pending)}.",
+            thread_id=thread_id,
+            pending=pending,
+            hint="Answer it with ChatService.resume or 'agentkit resume', or go on in a new thread.",
+        )
+
+
+class UnknownInterruptError(PauseError):
+    """An answer to an interrupt that does not wait: never did, or was answered; `interrupt` is its id."""
+
+    code = "unknown_interrupt"
+
+    def __init__(self, interrupt: str, *, thread_id: str, pending: Iterable[str]) -> None:
+        pending = tuple(pending)
+        self.interrupt = interrupt
+        waits = f"There wait: {', '.join(pending)}." if pending else "Nothing waits there."
+        super().__init__(
+            f"No interrupt {interrupt!r} waits in the thread {thread_id!r}: it was answered already, "
+            f"or never was. {waits}",
+            thread_id=thread_id,
+            pending=pending,
+        )
+
+
+class DecisionError(PauseError):
+    """A decision that is not allowed, or whose arguments do not fit; `interrupt` is what it was for."""
+
+    code = "decision_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        interrupt: str = "",
+        thread_id: str,
+        pending: Iterable[str] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, thread_id=thread_id, pending=pending, hint=hint)
+        self.interrupt = interrupt

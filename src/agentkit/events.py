@@ -5,8 +5,8 @@ format: `wiring` subscribes the sinks. A sink that fails is logged, never raised
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 logger = logging.getLogger(__name__)
@@ -146,6 +146,8 @@ class RouteDecided(Event):
         method: Strategy that decided, for example `semantic`.
         duration: Seconds the decision took.
         request_id: The run's request id.
+        scores: Score of each agent and of `supervisor`, where a strategy computed them.
+        reason: Why, in one sentence.
     """
 
     blueprint: str
@@ -153,6 +155,78 @@ class RouteDecided(Event):
     method: str
     duration: float
     request_id: str
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver(Event):
+    """An agent handed the question to another one.
+
+    Attributes:
+        blueprint: Name of the blueprint.
+        by: Who did.
+        to: Who was to answer.
+        stopped: Why it went no further, `loop` or `max_hops`; empty when it did.
+        request_id: The run's request id.
+    """
+
+    blueprint: str
+    by: str
+    to: str
+    stopped: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached(Event):
+    """An agent or a team spent what one turn may, and ended it with an answer that says so.
+
+    Attributes:
+        agent: Who stopped: an agent, or `supervisor`.
+        limit: Which limit: `tool_iterations`, `model_calls`, `tokens` or `cost_usd`.
+        of: Whose limit it is: the agent's own or its team's.
+        request_id: The run's request id.
+    """
+
+    agent: str
+    limit: str
+    of: Literal["agent", "team"]
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlueprintReloaded(Event):
+    """A blueprint's files changed, and turns that begin now run on what they say.
+
+    Attributes:
+        blueprint: Its name.
+        digest: SHA-256 of what turns run on now, hexadecimal.
+        previous: That of what they ran on before; the same when a fault has only been undone.
+        duration: Seconds it took to read, check and build.
+    """
+
+    blueprint: str
+    digest: str
+    previous: str
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlueprintRefused(Event):
+    """A blueprint's files changed, and cannot be used: turns stay on the last good state.
+
+    Attributes:
+        blueprint: Its name.
+        digest: SHA-256 of what turns stay on, hexadecimal.
+        reason: What is wrong, in one sentence.
+        problems: Every fault, as `file:line:column: what`.
+    """
+
+    blueprint: str
+    digest: str
+    reason: str
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Registry(Generic[T]):
         self.group = group
         self._lazy = dict(table or {})
         self._entries: dict[str, T] = {}
+        self._found: dict[str, T] = {}
 
     def register(self, name: str, entry: T) -> None:
         """Add `entry` under `name`.
@@ -56,11 +57,14 @@ class Registry(Generic[T]):
         """
         if name in self._entries:
             return self._entries[name]
+        if name in self._found:
+            return self._found[name]
         if name in self._lazy:
             module, _, attribute = self._lazy[name].partition(":")
             entry = cast(T, getattr(import_module(module), attribute))
         elif (point := self._entry_points().get(name)) is not None:
-            entry = cast(T, point.load())
+            self._found[name] = cast(T, point.load())
+            return self._found[name]
         else:
             raise UnknownNameError(self.kind, name, self.names())
         self._entries[name] = entry
@@ -69,6 +73,10 @@ class Registry(Generic[T]):
     def names(self) -> tuple[str, ...]:
         """All valid names, sorted; nothing is imported for it."""
         return tuple(sorted({*self._entries, *self._lazy, *self._entry_points()}))
+
+    def is_own(self, name: str) -> bool:
+        """Whether `name` is built in or was registered: getting it runs no other package's code."""
+        return name in self._entries or name in self._lazy
 
     def __contains__(self, name: object) -> bool:
         return name in self.names()

@@ -63,11 +63,14 @@ Loader = Callable[..., LoadedBlueprint]
 
 
 @pytest.fixture
-def check(prompts: PromptManager) -> Loader:
-    """Load with these prompts and two providers."""
+def check(prompts: PromptManager, tmp_path: Path) -> Loader:
+    """Load with these prompts, as a process of its own would, and two providers."""
+    del prompts  # its files are what is needed
 
     def run(path: Path, **options: object) -> LoadedBlueprint:
-        return load(path, prompts=prompts, providers=["scripted", "ollama"], **options)
+        return load(
+            path, prompts=PromptManager(tmp_path / "prompts"), providers=["scripted", "ollama"], **options
+        )
 
     return run
 

@@ -89,6 +89,7 @@ OUTCOME = Outcome(
     tool_calls=[("find", {"q": {"text": "x", "k": 3}}), ("find", {"q": "y"}), ("save", {})],
     sources=["docs/a.md", "docs/b.md"],
     answer="The Answer is 42.",
+    limits=["tokens"],
 )
 
 
@@ -108,6 +109,8 @@ OUTCOME = Outcome(
         ({"sources": ["docs/*", "*b.md"]}, []),
         ({"sources": ["src/*"]}, [Mismatch("sources", "src/*", "docs/a.md, docs/b.md")]),
         ({"sources": []}, [Mismatch("sources", "no documents", "docs/a.md, docs/b.md")]),
+        ({"limit": "tokens"}, []),
+        ({"limit": "cost_usd"}, [Mismatch("limit", "cost_usd", "tokens")]),
         ({"error": "budget_exceeded"}, [Mismatch("error", "budget_exceeded", "an answer")]),
     ],
 )

@@ -9,7 +9,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from agentkit.blueprints import load
 from agentkit.blueprints.compiler import Parts, compile_blueprint
 from agentkit.context import RunContext
-from agentkit.errors import AgentTimeoutError
+from agentkit.errors import AgentTimeoutError, ConfigurationError
 from agentkit.events import EventBus
 from agentkit.graphs.bridge import Graph
 from agentkit.llm.gateway import LLMGateway
@@ -66,7 +66,7 @@ async def test_the_model_is_told_how_many_it_may_choose(tmp_path: Path) -> None:
     result = await run(graph)
     assert result["route"]["agents"] == ["second", "first"]
     packaged = PromptManager(search_path("prompts"))
-    assert "at most 2" in packaged.render("routing_several", agents="", limit="2")
+    assert "at most 2" in packaged.get("routing_several", agents="", limit="2")
 
 
 async def test_the_supervisor_combines_with_the_packaged_prompt(tmp_path: Path) -> None:
@@ -80,3 +80,38 @@ async def test_an_agents_time_is_limited(tmp_path: Path) -> None:
     graph = compiled(tmp_path, routing=routing, limits="{timeout: 0.001ms}")
     with pytest.raises(AgentTimeoutError, match="The agent 'first' did not answer within"):
         await run(graph)
+
+
+async def test_approval_and_durability_reach_the_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "till.py").write_text(
+        'def refund(amount: int) -> str:\n    """Pay back."""\n    return "paid"\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    routing = '{strategy: [rules], rules: [{when: "1 == 1", to: first}]}'
+    file = tmp_path / "pair.yaml"
+    compiled(tmp_path, routing=routing)
+    approval = "{when: args.amount > 100, decisions: [reject], description: Pay it.}"
+    calls = "[{tool: refund, arguments: {amount: 5}}, {tool: refund, arguments: {amount: 500}}]"
+    text = (
+        file.read_text()
+        .replace("replies: [One.]", f"replies: {calls}")
+        .replace(
+            "limits: {}",
+            f'tools: [{{use: "till:refund", approval: {approval}}}]',
+        )
+        .replace("models:", "security: {allowed_modules: [till]}\nruntime: {durability: exit}\nmodels:")
+    )
+    file.write_text(text)
+    blueprint = load(file, prompts=PromptManager(search_path("prompts")))
+    gateway = LLMGateway({}, events=EventBus(), weights=WeightsStore(tmp_path))
+    graph = compile_blueprint(blueprint, Parts(gateway, None, None, InMemorySaver(), EventBus(), None))
+    assert graph.durability == "exit"
+    (pause,) = (await run(graph))["__interrupt__"]
+    assert (pause.value["args"], pause.value["description"]) == ({"amount": 500}, "Pay it.")
+    assert pause.response_schema["properties"]["type"]["const"] == "reject"
+    file.write_text(text.replace("args.amount", "args.amout"))
+    blueprint = load(file, prompts=PromptManager(search_path("prompts")))
+    with pytest.raises(ConfigurationError, match=r"Did you mean 'args\.amount'\?"):
+        compile_blueprint(blueprint, Parts(gateway, None, None, InMemorySaver(), EventBus(), None))

@@ -34,7 +34,7 @@ def test_folder_form(check, folder):
     assert loaded.root == folder
     assert loaded.files == (main(folder), writer(folder))
     assert [(source.path, source.scope) for source in loaded.sources] == [(folder / "notes", "notes")]
-    assert loaded.prompts[PromptRef(ref="agents/writer", version=2)].template == "Write well."
+    assert loaded.prompts[PromptRef(ref="agents/writer", version=2)].content == "Write well."
     assert {ref.ref for ref in loaded.prompts} == {"agents/writer", "supervisor", "routing", "retrieval"}
     assert loaded.warnings == ()
 
@@ -74,10 +74,13 @@ def test_every_problem_in_one_run(faults, folder):
     edit(writer(folder), "model: big", "model: bigg")
     edit(writer(folder), "version: 2", "version: 7")
     (folder / "agents" / "twin.yaml").write_text("name: writer\ndescripton: x\nprompt: {ref: agents/riter}\n")
-    keys = "Valid: description, examples, knowledge_scope, limits, model, name, prompt, tools."
+    keys = (
+        "Valid: description, examples, handoffs, history, knowledge_scope, limits, memory, middleware, "
+        "model, name, output, prompt, returns, tools."
+    )
     expected = """\
-blueprint.yaml:2:7: kind: should be 'Blueprint'.
-blueprint.yaml:3:1: Unknown key 'retry'. Valid: agents, apiVersion, description, extends, kind, {more}
+blueprint.yaml:2:7: kind: should be 'Blueprint', not 'Blueprints'. Did you mean 'Blueprint'?
+blueprint.yaml:3:1: Unknown key 'retry'. Valid: agents, apiVersion, context, description, extends, {more}
 blueprint.yaml:8:15: Unknown provider 'olama'. Did you mean 'ollama'? Valid: auto, ollama, scripted.
 blueprint.yaml:9:5: Unknown key 'temprature'. Did you mean 'temperature'? {model_keys}
 blueprint.yaml:11:5: models.big.timeout.total: must be a duration with a unit, longer than zero: {durations}
@@ -89,7 +92,8 @@ agents/writer.yaml:1:7: The agent name 'writer' is taken already, in agents/twin
 agents/writer.yaml:4:8: Unknown model 'bigg'. Did you mean 'big'? Valid: big, main.
 agents/writer.yaml:5:39: Unknown version of the prompt 'agents/writer' '7'. Valid: 1, 2.
 """.format(
-        more="knowledge, limits, models, name, parameters, routing, runtime, security, supervisor, tests.",
+        more="kind, knowledge, limits, mcp_servers, middleware, models, name, parameters, routing, "
+        "runtime, security, supervisor, tests.",
         model_keys="Valid: breaker, cache, concurrency, fallback_on, fallbacks, max_tokens, model, options, "
         "price, provider, retry, temperature, timeout, tool_calls, use.",
         durations="500ms, 30s, 2m or 1h.",
@@ -106,7 +110,8 @@ def test_error_text_has_the_line_and_a_pointer(check, folder):
     assert str(caught.value) == (
         f"The blueprint {str(folder)!r} has 1 problem.\n"
         f"{writer(folder)}:4:1: Unknown key 'modle'. Did you mean 'model'? Valid: description, examples, "
-        "knowledge_scope, limits, model, name, prompt, tools.\n"
+        "handoffs, history, knowledge_scope, limits, memory, middleware, model, name, output, prompt, "
+        "returns, tools.\n"
         "    modle: big\n"
         "    ^"
     )
@@ -128,8 +133,15 @@ def test_keys_nothing_implements_yet_are_refused(faults, folder, key):
         ("name: writer", "name: 7", "must be text (put it in quotes), not a number."),
         ("description: Writes texts.", "description: ' '", "2:14"),
         ("[Write a poem.]", "Write a poem.", "3:11: examples: must be a list, not text."),
-        ("version: 2", "version: true", "must be a number, not a boolean."),
-        ("version: 2", "version: two", "must be a whole number, not text."),
+        ("version: 2", "version: true", "prompt.version: must be a whole number, or a range in quotes"),
+        ("version: 2", "version: two", "prompt.version: must be a whole number, or a range in quotes"),
+        ("version: 2", "version: ^x", "5:39: prompt.version: must be a whole number, or a range in quotes"),
+        ("version: 2", "version: '^7'", "Unknown version of the prompt 'agents/writer' '^7'. Valid: 1, 2."),
+        (
+            "version: 2",
+            "version: '>2'",
+            "Unknown version of the prompt 'agents/writer' '>2'. Did you mean '2'?",
+        ),
         (
             "{ref: agents/writer, version: 2}",
             "agents/writer",
@@ -146,8 +158,8 @@ def test_keys_nothing_implements_yet_are_refused(faults, folder, key):
             "needs agents, but as agent prompt it gets: no variables.",
         ),
         ("model: big", "limits: {tool_iterations: 21}", "less than or equal to 20"),
-        ("model: big", "tools: [{}]", "a tool has either 'name' or 'use', and only one of them."),
-        ("model: big", "tools: [{name: a, use: 'b:c'}]", "a tool has either 'name' or 'use'"),
+        ("model: big", "tools: [{}]", "a tool has either 'name', 'use' or 'mcp', and only one of them."),
+        ("model: big", "tools: [{name: a, use: 'b:c'}]", "a tool has either 'name', 'use' or 'mcp'"),
         ("model: big", "tools: [{use: os.system}]", "4:15: tools.0.use"),
         ("model: big", "tools: [{use: 'os:system'}]", "'os:system' is not under security.allowed_modules."),
         (
@@ -260,16 +272,17 @@ def test_values_cannot_add_structure(check, folder):
     [
         (
             "a ${env:NOPE}",
-            "9:15: ${env:NOPE}: the environment variable NOPE is not set and has no default (:-…).",
+            "9:15: ${env:NOPE}: the environment variable NOPE is not set: set it, or write ${env:NOPE",
         ),
         ("${param:p}", "${param:p}: the parameter 'p' has no default and was not set."),
         ("${param:q}", "${param:q}: Unknown parameter 'q'. Valid: p."),
         ("${param:p:-x}", "its default belongs under 'parameters: p: default:'."),
         (
             "${HOME}",
-            "${HOME}: is not an expression: write ${param:NAME}, ${env:NAME}, ${env:NAME:-default} or",
+            "${HOME}: is not an expression: write ${param:NAME}, ${env:NAME}, ${env:NAME:-default}, ",
         ),
-        ("${context:user}", "is not an expression"),
+        ("${context:user}", "9:13: ${context:user}: a value of the request may stand only in the variables"),
+        ("${contest:user}", "is not an expression"),
     ],
 )
 def test_faulty_expressions(faults, folder, value, said):
@@ -291,11 +304,22 @@ def test_no_agents(faults, folder):
     ]
 
 
-@pytest.mark.parametrize("text", ["", "just text", "- a\n- b\n"])
+@pytest.mark.parametrize("text", ["just text", "- a\n- b\n"])
 def test_not_a_mapping(faults, folder, text):
     main(folder).write_text(text)
     assert faults(folder) == [
         "blueprint.yaml:1:1: A blueprint is a mapping of keys to values; see docs/blueprints.md."
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"])
+def test_nothing_in_the_file(faults, folder, text):
+    main(folder).write_text(text)
+    assert faults(folder) == [
+        (
+            "blueprint.yaml:1:1: There is nothing in this file. "
+            "A blueprint begins with 'apiVersion: agentkit/v1'."
+        )
     ]
 
 
@@ -374,10 +398,23 @@ def test_digest_changes_with_content_only(check, folder, tmp_path):
     assert check(moved, env={"M": "other"}).digest != third
 
 
+@pytest.mark.parametrize(
+    ("written", "resolved"), [("'^1'", 2), ("'>=1,<2'", 1), ('">1"', 2), ("'2'", 2), ("^2", 2)]
+)
+def test_a_range_of_prompt_versions_is_pinned_when_loaded(check, folder, tmp_path, written, resolved):
+    edit(writer(folder), "version: 2", f"version: {written}")
+    loaded = check(folder)
+    assert loaded.prompts[loaded.spec.agent("writer").prompt].version == resolved
+    prompt = tmp_path / "prompts" / "agents" / "writer.yaml"
+    edit(prompt, "2: {template: Write well.}", "2: {template: Write well.}, 3: {template: Write better.}")
+    again = check(folder)
+    assert (again.digest != loaded.digest) == (written in ("'^1'", '">1"', "^2"))
+
+
 def test_loaded_blueprint_does_not_change_with_the_prompt_files(check, folder, tmp_path):
     loaded = check(folder)
     edit(tmp_path / "prompts" / "agents" / "writer.yaml", "Write well.", "Write very well.")
-    assert loaded.prompts[PromptRef(ref="agents/writer", version=2)].template == "Write well."
+    assert loaded.prompts[PromptRef(ref="agents/writer", version=2)].content == "Write well."
 
 
 def test_find_by_path_and_by_name(folder, tmp_path):

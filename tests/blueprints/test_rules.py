@@ -45,6 +45,14 @@ def test_rules_come_first_unless_an_order_is_given(check, pair):
     assert check(pair).spec.routing.strategy == ("semantic", "llm")
 
 
+@pytest.mark.parametrize("strategy", ["[llm]", "[llm, semantic]", "[semantic]"])
+def test_candidates_need_the_scores_of_a_strategy_before(faults, pair, strategy):
+    add(pair, f"routing: {{strategy: {strategy}, llm: {{candidates: 2}}}}")
+    assert faults(pair)[0].endswith("llm.candidates needs the strategies semantic and, after it, llm.")
+    add(pair, "routing: {llm: {candidates: 1}}")
+    assert "routing.llm.candidates: " in faults(pair)[0]
+
+
 def test_a_rule_may_name_several_and_the_supervisor(check, pair):
     rules = "[{when: \"'a' in text\", to: [reader, writer]}, {when: \"text == 'hi'\", to: supervisor}]"
     add(pair, f"routing: {{parallel: 2, rules: {rules}}}")

@@ -9,7 +9,7 @@ from agentkit.blueprints.llm_config import model_config
 from agentkit.errors import BlueprintError
 from agentkit.llm import LLMConfig, ProviderContext
 from agentkit.llm.providers.scripted import ScriptedProvider
-from agentkit.llm.secrets import hide, reveal, secrets_in
+from agentkit.secrets import hide, reveal, secrets_in
 from agentkit.weights import WeightsStore
 
 from .conftest import MAIN, Loader
@@ -65,7 +65,10 @@ def test_faults_elsewhere_do_not_show_it(check: Loader, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("model: ${secret:K}", "8:12: ${secret:K}: a secret may stand only under models.NAME.options."),
+        (
+            "model: ${secret:K}",
+            "8:12: ${secret:K}: a secret may stand only under models.NAME.options, and in headers",
+        ),
         ("options: {base_url: 'http://x/${secret:K}'}", "an address is no secret"),
         ("options: {api_key: '${secret:K:-x}'}", "8:25: ${secret:K:-x}: a secret has no default."),
         ("options: {api_key: '${secret:../K}'}", "is not an expression"),
@@ -92,7 +95,7 @@ def test_a_parameter_cannot_carry_one_elsewhere(faults, folder: Path) -> None:
     text = MAIN + "parameters: {p: {default: '${secret:K}'}}\ndescription: ${param:p}\n"
     (folder / "blueprint.yaml").write_text(text)
     problems = faults(folder, env={"K": VALUE})
-    assert "${secret:K}: a secret may stand only under models.NAME.options." in problems[0]
+    assert "${secret:K}: a secret may stand only under models.NAME.options, and in headers" in problems[0]
     assert VALUE not in str(problems)
 
 

@@ -37,7 +37,7 @@ tests:
   - name: a turn that spends too much
     input: How do I write a generator in Python?
     mock: {main: [{tool: stock}, {tool: stock}, {tool: stock}]}
-    expect: {error: budget_exceeded}
+    expect: {limit: model_calls, answer_contains: python stopped here}
 """
 WRONG = """
   - name: "wrong: <route> & 'answer'"
@@ -92,7 +92,7 @@ def test_failures_say_what_came(shop: Project) -> None:
     assert "FAILED  wrong: <route> & 'answer'  python, semantic" in report
     assert "    route            expected  supervisor\n                     got       python\n" in report
     assert "    answer_contains  expected  'return'\n                     got       'Yield.'\n" in report
-    assert "routed because   similarity 1.00 to python; scores: python 1.00" in report
+    assert "routed because   similarity 0.71 to python; scores: python 0.71" in report
     assert "got       script_error: Call 1 is not in the script of 'python', which has 0 steps." in report
     assert "got       exception: RuntimeError: no such shelf" in report
     assert "expected  an answer in turn 1\n" in report

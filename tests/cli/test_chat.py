@@ -8,7 +8,10 @@ import pytest
 
 from .conftest import Project, command
 
-KEYS = {"answer", "thread_id", "request_id", "route", "sources", "tool_calls", "usage", "model"}
+KEYS = {
+    "answer", "thread_id", "request_id", "route", "sources", "tool_calls", "usage", "model", "prompts",
+    "interrupts", "limits_reached", "output",
+}  # fmt: skip
 PYTHON = "How do I write a generator in Python?"
 
 
@@ -191,3 +194,73 @@ def test_a_conversation_on_a_terminal(project: Project) -> None:
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 0
+
+
+def test_a_conversation_follows_its_blueprint(project: Project) -> None:
+    project.script("Use yield [1].")
+    file = project.root / "blueprints" / "team" / "blueprint.yaml"
+    arguments = command(["chat", "team", "--reload"])
+    terminal = pexpect.spawn(
+        arguments[0], arguments[1:], cwd=str(project.root), env=project.env, timeout=120, encoding="utf-8"
+    )
+    terminal.expect("you")
+    good = file.read_text()
+    file.write_text(good.replace("knowledge_scope", "knowlege_scope"))
+    terminal.sendline(PYTHON)
+    terminal.expect(r"blueprint\.yaml:\d+:\d+: Unknown key 'knowlege_scope'")
+    terminal.expect("team stays as it was")
+    terminal.expect("Use yield")
+    terminal.expect("you")
+    project.script("Use a list.")
+    terminal.sendline(PYTHON)
+    terminal.expect("team reloaded")
+    terminal.expect("Use a list")
+    terminal.expect("you")
+    terminal.sendeof()
+    terminal.expect(pexpect.EOF)
+    assert "agentkit.services.live" not in (terminal.before or "")
+    terminal.close()
+    assert terminal.exitstatus == 0
+
+
+def test_reload_is_for_conversations(project: Project) -> None:
+    done = project.run("chat", "team", "hi", "--reload")
+    assert done.returncode == 2
+    assert "--reload is for conversations" in done.stderr
+
+
+VALUES = """
+apiVersion: agentkit/v1
+kind: Blueprint
+name: values
+context: {locale: {default: en}}
+models: {main: {provider: scripted, options: {replies: [{text: Gut., seen: Answer in de.}]}}}
+routing: {strategy: [rules], rules: [{when: 1 == 1, to: clerk}]}
+agents:
+  - name: clerk
+    description: Answers.
+    prompt: {ref: in_locale, variables: {locale: "${context:locale}"}}
+tests:
+  - name: in German
+    input: hello
+    context: {locale: de}
+    mock: {clerk: [{text: Gut., seen: Answer in de.}]}
+    expect: {answer_contains: Gut}
+"""
+
+
+def test_values_of_the_request_reach_the_prompt(project: Project) -> None:
+    (project.root / "blueprints" / "values.yaml").write_text(VALUES)
+    (project.root / "prompts").mkdir(exist_ok=True)
+    (project.root / "prompts" / "in_locale.yaml").write_text(
+        "name: L\nversions: {1: {template: 'Answer in {{locale}}.', variables: {locale: Language.}}}\n"
+    )
+    done = project.run("chat", "values", "hi", "--context", "locale=de", "--json")
+    assert json.loads(done.stdout)["answer"] == "Gut.", done.stderr
+    assert project.run("chat", "values", "hi").returncode == 1  # the script wants de
+    typo = project.run("chat", "values", "hi", "--context", "local=de")
+    assert typo.returncode == 2
+    assert "Unknown value of the request 'local'. Did you mean 'locale'?" in typo.stderr
+    assert project.run("chat", "values", "hi", "--context", "locale").returncode == 2
+    tested = project.run("blueprint", "test", "values")
+    assert tested.returncode == 0, tested.stdout + tested.stderr

@@ -5,6 +5,7 @@ import pytest
 from agentkit import build_agent, tool
 from agentkit.context import RunContext
 from agentkit.errors import ProviderError
+from agentkit.graphs.personal_data import PersonalData
 from agentkit.testing import ToolUse, scripted_model
 
 from .helpers import Knowledge, ask, source, texts
@@ -69,10 +70,17 @@ async def test_sources_are_retrieved_once_a_turn_and_shown_to_every_call() -> No
     assert [("Sums are exact." in question) for question in questions] == [True, True]
 
 
-async def test_endless_tool_calls_end_in_an_answer_that_says_so() -> None:
-    model = scripted_model(*[ToolUse("add", {"a": 1, "b": 1})] * 3)
-    result = await build_agent(name="a", model=model, tools=[add], tool_iterations=2).ainvoke(ask("go"))
-    assert "limit" in result["messages"][-1].text.lower()
+async def test_middleware_of_ones_own_is_before_retrieval() -> None:
+    model = scripted_model("Done [1].")
+    knowledge = Knowledge(source("Ana is an engineer."))
+    unseen = PersonalData(
+        "a", "email", pattern=None, strategy="redact", in_questions=True, in_tool_results=False
+    )
+    agent = build_agent(name="a", model=model, retriever=knowledge, middleware=[unseen])
+    await agent.ainvoke(ask("Who is ana@example.org?"))
+    assert knowledge.asked[0][0] == "Who is [REDACTED_EMAIL]?"
+    assert model.calls[0][-1].text.endswith("Who is [REDACTED_EMAIL]?")
+    assert "Ana is an engineer." in model.calls[0][-1].text
 
 
 async def test_a_provider_error_reaches_the_caller_as_it_is() -> None:

@@ -160,8 +160,11 @@ async def test_a_limit_of_the_whole_team_ends_the_part_that_no_longer_fits() -> 
     result = await all_of(agents, limits=Limits(model_calls=1)).ainvoke(ask("?"))
     assert [(part["status"], part["error"]) for part in result["parts"]] == [
         ("answered", ""),
-        ("failed", "BudgetExceededError"),
+        ("limited", ""),
     ]
+    assert result["messages"][-1].text == (
+        "**a**\n\nFirst.\n\n**b**\n\nb stopped here: the team's limit of 1 model call is reached."
+    )
 
 
 @pytest.mark.parametrize("saver", [None, InMemorySaver()])

@@ -11,6 +11,8 @@ from agentkit.errors import (
     UnknownNameError,
 )
 from agentkit.graphs.routing import AgentCard, LLMRouting, Routing, Rule, RulesRouting, SemanticRouting
+from agentkit.graphs.routing.base import ANYONE
+from agentkit.llm.providers.scripted import ToolUse
 from agentkit.testing import scripted_model
 
 from .helpers import TopicEmbeddings
@@ -134,6 +136,14 @@ class TestSemantic:
         assert (decision["agents"], decision["method"]) == ([], "semantic")
         assert decision["reason"].startswith("similarity 1.00 to supervisor")
 
+    async def test_an_agent_scores_the_mean_of_its_two_best_texts(self) -> None:
+        agents = (AgentCard("a", "pod", ("python", "architecture")), AgentCard("b", "pod pod"))
+        scores: dict[str, float] = {}
+        await SemanticRouting(TopicEmbeddings(), margin=1).decide(said("pod"), agents, ANYONE, scores)
+        assert scores["b"] == pytest.approx(1, abs=0.01)
+        # one text that fits, and the next best, that does not
+        assert scores["a"] == pytest.approx(0.5, abs=0.02)
+
     async def test_embeds_the_agents_once(self) -> None:
         embeddings = TopicEmbeddings()
         routing = SemanticRouting(embeddings)
@@ -168,10 +178,102 @@ class TestLLM:
         assert decision is not None
         assert decision["agents"] == ["python"]
 
-    async def test_two_invalid_replies_pass(self) -> None:
-        model = scripted_model("?", "?")
+    @pytest.mark.parametrize("nonsense", [{"agent": "banker"}, {"other": 1}])
+    async def test_two_invalid_replies_pass(self, nonsense: dict[str, object]) -> None:
+        model = scripted_model(nonsense, nonsense)
         assert await LLMRouting(model, prompt).decide(said("x"), AGENTS) is None
         model.assert_done()
+
+    async def test_the_second_request_says_what_was_wrong_and_so_is_another_one(self) -> None:
+        model = scripted_model({"agent": "banker"}, {"agent": "python"})
+        await LLMRouting(model, prompt).decide(said("x"), AGENTS)
+        first, second = (call[0].text for call in model.calls)
+        assert second.startswith(first + "\n")
+        assert second.endswith("Reply with one of these only: kubernetes, python, architect, none")
+        assert [message.text for message in model.calls[1][1:]] == ["x"]
+
+    async def test_replies_that_are_not_json_lead_to_a_tool(self) -> None:
+        asked: list[dict[str, object]] = []
+        model = scripted_model("?", "python!", ToolUse("delegate", {"agent": "python"}))
+        model.provider.chat = _spy(model.provider.chat, asked)  # type: ignore[method-assign]
+        decision = await LLMRouting(model, prompt).decide(said("x"), AGENTS)
+        assert decision == {
+            "agents": ["python"],
+            "method": "llm",
+            "scores": {},
+            "reason": "the routing model chose python by the tool delegate: its replies were not JSON",
+        }
+        (tool,) = asked[2]["tools"]  # type: ignore[misc]
+        names = tool["function"]["parameters"]["properties"]["agent"]["enum"]
+        assert (tool["function"]["name"], names) == (
+            "delegate",
+            ["kubernetes", "python", "architect", "none"],
+        )
+        assert (asked[2]["tool_choice"], asked[2].get("response_format")) == ("any", None)
+
+    @pytest.mark.parametrize(
+        "third", ["python", ToolUse("delegate", {"agent": "banker"}), ToolUse("delegate", {})]
+    )
+    async def test_after_three_replies_without_a_name_it_passes(self, third: object) -> None:
+        model = scripted_model("?", "?", third)
+        assert await LLMRouting(model, prompt).decide(said("x"), AGENTS) is None
+        model.assert_done()
+
+    async def test_a_refused_response_format_leads_to_a_tool_at_once_and_from_then_on(self) -> None:
+        refused = ProviderError("response_format is not supported", provider="x", status=400)
+        calls = [ToolUse("delegate", {"agent": "none"}), ToolUse("delegate", {"agent": "python"})]
+        routing = LLMRouting(model := scripted_model(refused, *calls), prompt)
+        first = await routing.decide(said("x"), AGENTS)
+        second = await routing.decide(said("y"), AGENTS)
+        assert first is not None
+        assert second is not None
+        assert (first["agents"], first["method"]) == ([], "llm")
+        assert first["reason"].endswith(
+            "found that no agent fits by the tool delegate: its provider refuses a response format"
+        )
+        assert second["agents"] == ["python"]
+        model.assert_done()
+
+    async def test_a_refusal_with_another_reason_is_not_remembered(self) -> None:
+        too_long = ProviderError("too long", provider="x", status=400)
+        routing = LLMRouting(model := scripted_model(too_long, too_long, {"agent": "python"}), prompt)
+        with pytest.raises(ProviderError, match="too long"):
+            await routing.decide(said("x"), AGENTS)
+        decision = await routing.decide(said("y"), AGENTS)
+        assert decision is not None
+        assert decision["reason"] == "the routing model chose python"
+        model.assert_done()
+
+    async def test_several_calls_of_the_tool_are_several_agents(self) -> None:
+        uses = [ToolUse("delegate", {"agent": name}) for name in ("python", "architect", "kubernetes")]
+        model = scripted_model("?", "?", uses)
+        decision = await LLMRouting(model, prompt, parallel=2).decide(said("x"), AGENTS)
+        assert decision is not None
+        assert decision["agents"] == ["python", "architect"]
+
+    @pytest.mark.parametrize(
+        ("scores", "names"),
+        [
+            ({}, ["kubernetes", "python", "architect", "none"]),  # nothing compared them
+            (
+                {"kubernetes": 0.1, "python": 0.3, "architect": 0.4, "supervisor": 0.2},
+                ["python", "architect"],
+            ),
+            ({"kubernetes": 0.1, "python": 0.3, "architect": 0.2, "supervisor": 0.4}, ["python", "none"]),
+            ({"kubernetes": 0.1, "python": 0.3, "architect": 0.2}, ["python", "none"]),  # none has no score
+        ],
+    )
+    async def test_candidates_are_the_nearest(self, scores: dict[str, float], names: list[str]) -> None:
+        asked: list[dict[str, object]] = []
+        model = scripted_model({"agent": "python"})
+        model.provider.chat = _spy(model.provider.chat, asked)  # type: ignore[method-assign]
+        await LLMRouting(model, prompt, candidates=2).decide(said("x"), AGENTS, ANYONE, scores)
+        schema = asked[0]["response_format"]["json_schema"]["schema"]  # type: ignore[index]
+        assert schema["properties"]["agent"]["enum"] == names
+        listed = model.calls[0][0].text
+        assert [name for name in ("kubernetes", "python", "architect") if f"- {name}:" in listed] == [
+            name for name in names if name != "none"
+        ]
 
     async def test_a_provider_error_is_not_mistaken_for_an_invalid_reply(self) -> None:
         model = scripted_model(ProviderError("down", provider="x"))
@@ -222,7 +324,8 @@ class TestLLM:
     @pytest.mark.parametrize("nonsense", [{"agents": []}, {"agents": ["banker"]}, {"agents": None}, [1], "?"])
     async def test_invalid_lists_are_asked_for_once_more_then_passed(self, nonsense: object) -> None:
         reply = nonsense if isinstance(nonsense, (dict, str)) else str(nonsense)
-        model = scripted_model(reply, reply)
+        third = [] if isinstance(nonsense, dict) or reply == "[1]" else ["?"]  # with a tool, if not JSON
+        model = scripted_model(reply, reply, *third)
         assert await LLMRouting(model, prompt, parallel=2).decide(said("x"), AGENTS) is None
         model.assert_done()
 
@@ -240,6 +343,19 @@ class TestCascade:
         assert first["method"] == "semantic"
         second = await routing.decide(said("hello"), AGENTS)
         assert second["method"] == "llm"
+        assert set(second["scores"]) == {"kubernetes", "python", "architect"}  # why similarity passed
+
+    async def test_a_direct_route_has_the_scores_too(self) -> None:
+        route = await Routing((SemanticRouting(TopicEmbeddings(), threshold=0.9),)).decide(
+            said("hello"), AGENTS
+        )
+        assert (route["method"], set(route["scores"])) == ("direct", {"kubernetes", "python", "architect"})
+
+    async def test_candidates_come_from_the_strategy_before(self) -> None:
+        model = scripted_model({"agent": "python"})
+        semantic = SemanticRouting(TopicEmbeddings(), margin=0.3, own=["hello"])
+        await Routing((semantic, LLMRouting(model, prompt, candidates=2))).decide(said("pod python"), AGENTS)
+        assert "architect" not in model.calls[0][0].text
 
     async def test_when_none_decides_it_is_direct(self) -> None:
         decision = await Routing(()).decide(said("x"), AGENTS)
@@ -259,7 +375,7 @@ class TestCascade:
             )
 
     async def test_a_failure_before_an_invalid_reply_is_no_error(self) -> None:
-        routing = Routing((Broken(), LLMRouting(scripted_model("?", "?"), prompt)))
+        routing = Routing((Broken(), LLMRouting(scripted_model("?", "?", "?"), prompt)))
         assert (await routing.decide(said("x"), AGENTS))["method"] == "direct"
 
     async def test_a_spent_budget_is_not_routed_around(self) -> None:

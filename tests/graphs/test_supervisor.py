@@ -82,6 +82,8 @@ async def test_the_decision_is_an_event_with_the_run_it_belongs_to() -> None:
         "semantic",
         "r1",
     )
+    assert decided.scores["kubernetes"] == max(decided.scores.values()) > 0.9
+    assert decided.reason.startswith("similarity 1.00 to kubernetes")
 
 
 async def test_an_agent_that_fails_fails_the_turn_and_the_thread_goes_on() -> None:

@@ -131,8 +131,8 @@ async def test_an_agent_is_stopped_between_two_of_its_model_calls() -> None:
         says("again"),
     )
     agent = build_agent(name="a", model=model, tools=[weather], limits=Limits(tokens=100))
-    with pytest.raises(BudgetExceededError, match="A run of a may spend 100 tokens"):
-        await agent.ainvoke({"messages": [("user", "weather?")]})
+    stopped = await agent.ainvoke({"messages": [("user", "weather?")]})
+    assert stopped["messages"][-1].text == "a stopped here: its limit of 100 tokens is reached."
     assert len(model.calls) == 1
     answer = await agent.ainvoke({"messages": [("user", "a new run has a new budget")]})
     assert answer["messages"][-1].text == "It rains."
@@ -143,12 +143,19 @@ async def test_a_team_spends_from_one_budget_and_each_agent_from_its_own() -> No
     worker = scripted_model(says("done"), says("done"))
     agent = build_agent(name="a", model=worker, description="all", limits=Limits(model_calls=1))
     team = build_supervisor([agent], model=router, name="team", limits=Limits(tokens=100))
-    with pytest.raises(BudgetExceededError, match="A run of team may spend 100 tokens"):
-        await team.ainvoke({"messages": [("user", "go")]})
+    stopped = await team.ainvoke({"messages": [("user", "go")]})
+    assert stopped["messages"][-1].text == "a stopped here: the team's limit of 100 tokens is reached."
     assert worker.calls == []
     roomy = build_supervisor([agent], model=router, name="team", limits=Limits(tokens=101))
     result = await roomy.ainvoke({"messages": [("user", "go")]}, {"configurable": {"thread_id": "t"}})
     assert result["messages"][-1].text == "done"
+
+
+async def test_a_budget_block_around_a_graph_is_answered_by_who_wrote_it() -> None:
+    agent = build_agent(name="a", model=scripted_model(says("done"), says("done")))
+    team = build_supervisor([agent], model=scripted_model({"agent": "a"}), name="team")
+    with budget(model_calls=1), pytest.raises(BudgetExceededError, match="This block may spend 1 model"):
+        await team.ainvoke({"messages": [("user", "go")]})
 
 
 async def test_a_budget_around_a_graph_counts_its_calls() -> None:

@@ -48,27 +48,27 @@ def folder(tmp_path):
 
 def test_current_and_named_version(folder):
     prompts = PromptManager([folder])
-    assert prompts.render("greeting", name="Ana") == "Hello Ana!"
-    assert prompts.render("greeting", 2, name="Ana", place="Rome") == (
+    assert prompts.get("greeting", name="Ana") == "Hello Ana!"
+    assert prompts.get("greeting", 2, name="Ana", place="Rome") == (
         "Good day, Ana of Rome.\nAna, be welcome.\n"
     )
-    assert prompts.versions("greeting") == (1, 2)
+    assert list(prompts.template("greeting").versions) == [1, 2]
 
 
 def test_highest_version_without_current(folder):
     write(folder, "greeting", GREETING.replace("current: 1\n", ""))
-    assert PromptManager([folder]).get("greeting").version == 2
+    assert PromptManager([folder]).version("greeting").version == 2
 
 
 def test_values_are_inserted_literally(folder):
     prompts = PromptManager([folder])
-    text = prompts.render("greeting", 2, name=r"{{place}} \1 \g<0>", place="{{name}}")
+    text = prompts.get("greeting", 2, name=r"{{place}} \1 \g<0>", place="{{name}}")
     assert text.startswith(r"Good day, {{place}} \1 \g<0> of {{name}}.")
 
 
 def test_missing_and_unknown_variables_are_listed(folder):
     with pytest.raises(PromptError) as caught:
-        PromptManager([folder]).render("greeting", 2, nam="Ana", place="Rome")
+        PromptManager([folder]).get("greeting", 2, nam="Ana", place="Rome")
     assert str(caught.value) == (
         "Prompt 'greeting' version 2 cannot be rendered; missing: name; unknown: nam.\nIt takes: name, place."
     )
@@ -97,14 +97,14 @@ def test_first_folder_wins_and_missing_folders_are_passed_over(folder, tmp_path)
     over = tmp_path / "over"
     write(over, "greeting", "name: G\nversions: {1: {template: Hi}}\n")
     prompts = PromptManager([tmp_path / "absent", over, folder])
-    assert prompts.render("greeting") == "Hi"
+    assert prompts.get("greeting") == "Hi"
 
 
 def test_list_and_nested_refs(folder):
     write(folder, "agents/python", "name: Python\nversions: {3: {template: Hi}}\n")
     write(folder, "broken", "name: [")
-    summaries = PromptManager([folder]).list()
-    assert [(item.ref, item.name, item.versions, item.current) for item in summaries] == [
+    found = PromptManager([folder]).list_prompts()
+    assert [(item.ref, item.name, tuple(item.versions), item.current) for item in found] == [
         ("agents/python", "Python", (3,), 3),
         ("greeting", "Greeting", (1, 2), 1),
     ]
@@ -143,6 +143,12 @@ def test_unused_variable_is_placed(tmp_path):
         ("  2:", "  0:", "greater than or equal to 1"),
         ("name: Greeting", "nam: Greeting", "the key 'name' is missing."),
         ("{{place}}", "{{ref}}", "Unknown variable 'ref'"),
+        (
+            "template: Hello",
+            "created: yesterday\n    template: Hello",
+            "versions.1.created: must be a day like",
+        ),
+        ("template: Hello", "created: 2026\n    template: Hello", "versions.1.created: "),
         ("      place: ", "      version: ", "A variable cannot be called 'version'"),
     ],
 )
@@ -170,23 +176,23 @@ def test_diff(folder):
 
 def test_changed_file_is_read_again(folder):
     prompts = PromptManager([folder])
-    assert prompts.render("greeting", name="Ana") == "Hello Ana!"
-    replace(folder / "greeting.yaml", GREETING.replace("Hello", "Salve"))
-    assert prompts.render("greeting", name="Ana") == "Salve Ana!"
+    assert prompts.get("greeting", name="Ana") == "Hello Ana!"
+    replace(folder / "greeting.yaml", GREETING.replace("current: 1", "  3: {template: Salve!}"))
+    assert prompts.get("greeting") == "Salve!"
 
 
 def test_last_good_version_stays_while_the_file_is_faulty(folder, caplog):
     prompts = PromptManager([folder])
-    prompts.get("greeting")
+    prompts.get("greeting", name="Ana")
     replace(folder / "greeting.yaml", GREETING.replace("{{name}}!", "{{nobody}}!"))
     with caplog.at_level(logging.WARNING):
-        assert prompts.render("greeting", name="Ana") == "Hello Ana!"
-        assert prompts.render("greeting", name="Ana") == "Hello Ana!"
+        assert prompts.get("greeting", name="Ana") == "Hello Ana!"
+        assert prompts.get("greeting", name="Ana") == "Hello Ana!"
     assert len(caplog.records) == 1
     assert "Unknown variable 'nobody'" in caplog.text
     assert prompts.check()
-    replace(folder / "greeting.yaml", GREETING.replace("Hello", "Salve"))
-    assert prompts.render("greeting", name="Ana") == "Salve Ana!"
+    replace(folder / "greeting.yaml", GREETING.replace("current: 1", "  3: {template: Salve!}"))
+    assert prompts.get("greeting") == "Salve!"
 
 
 def test_faulty_at_first_use_is_an_error_with_all_problems(folder):
@@ -199,15 +205,14 @@ def test_faulty_at_first_use_is_an_error_with_all_problems(folder):
 
 def test_template_braces_that_are_no_placeholder_stay(tmp_path):
     write(tmp_path, "g", 'name: G\nversions: {1: {template: \'{"a": {"b": 1}} {x}\'}}\n')
-    assert PromptManager([tmp_path]).render("g") == '{"a": {"b": 1}} {x}'
+    assert PromptManager([tmp_path]).get("g") == '{"a": {"b": 1}} {x}'
 
 
 def test_shipped_prompts_are_sound_and_short():
     prompts = PromptManager([Path(__file__).parents[2] / "prompts"])
     assert prompts.check() == ()
-    refs = {summary.ref for summary in prompts.list()}
+    refs = {prompt.ref for prompt in prompts.list_prompts()}
     assert {"routing", "supervisor", "retrieval"} <= refs
-    for summary in prompts.list():
-        template = prompts.get(summary.ref).template
+    for prompt in prompts.list_prompts():
         # A local model reads about 110 tokens a second; four characters are about a token.
-        assert len(template) < 480, summary.ref
+        assert len(prompt.version().content) < 480, prompt.ref

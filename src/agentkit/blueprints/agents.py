@@ -1,11 +1,25 @@
 """The key `agents`: one agent, its tools and its limits."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from agentkit.blueprints.fields import SLUG, Duration, Float, Int, PromptRef, Reference, Section, Slug, Text
+from agentkit.blueprints.approvals import OptionalApproval
+from agentkit.blueprints.fields import (
+    SLUG,
+    Duration,
+    Float,
+    Int,
+    MiddlewareEntry,
+    PromptRef,
+    Reference,
+    Section,
+    Slug,
+    Text,
+)
+from agentkit.blueprints.handoffs import Handoffs
+from agentkit.blueprints.outputs import OutputSpec
 
 RESERVED_AGENT_NAMES = frozenset(
     {"supervisor", "none", "start", "end", "__start__", "__end__", "__interrupt__", "__error__"}
@@ -27,17 +41,39 @@ AgentName = Annotated[
 
 
 class ToolSpec(Section):
-    """One tool of an agent: a registered one by name, or a function by import path."""
+    """Tools of an agent: a registered one by name, a function by import path, or those of an MCP server."""
 
     name: Text | None = Field(default=None, description="Name of a registered tool.")
     use: Reference | None = Field(
         default=None, description="module:attribute; the module must be under security.allowed_modules."
     )
 
+    mcp: Text | None = Field(default=None, description="Name under mcp_servers: the tools of that server.")
+    include: tuple[Text, ...] = Field(
+        default=(), description="Patterns of the names of an MCP server's tools, like get_*; all if absent."
+    )
+    exclude: tuple[Text, ...] = Field(
+        default=(), description="Patterns of tools left out all the same, like *_admin."
+    )
+    limit: Annotated[Int, Field(ge=1)] | None = Field(
+        default=None, description="Most calls in one turn; at the limit the model is told, and goes on."
+    )
+    approval: OptionalApproval = Field(
+        default=None,
+        description="Its calls wait for a person: true; or decisions, when and description.",
+    )
+
+    @property
+    def title(self) -> str:
+        """How people are told of it."""
+        return f"mcp {self.mcp}" if self.mcp else self.name or self.use or ""
+
     @model_validator(mode="after")
-    def _one_of_both(self) -> "ToolSpec":
-        if (self.name is None) == (self.use is None):
-            raise ValueError("a tool has either 'name' or 'use', and only one of them.")
+    def _one_kind(self) -> "ToolSpec":
+        if sum(kind is not None for kind in (self.name, self.use, self.mcp)) != 1:
+            raise ValueError("a tool has either 'name', 'use' or 'mcp', and only one of them.")
+        if self.mcp is None and (self.include or self.exclude):
+            raise ValueError("'include' and 'exclude' choose among the tools of an MCP server: add 'mcp'.")
         return self
 
 
@@ -77,5 +113,25 @@ class AgentSpec(Section):
     knowledge_scope: tuple[Slug, ...] = Field(
         default=(), description="Scopes it retrieves from; the model cannot widen them. None: no retrieval."
     )
+    history: Literal["task", "task_and_summary", "full"] = Field(
+        default="full",
+        description="What it is given: only the question, the question and a summary of what was said "
+        "before, or the conversation.",
+    )
+    returns: Literal["last_message", "full"] = Field(
+        default="last_message",
+        description="What it hands back into the conversation: its answer, or its tool calls too.",
+    )
     tools: tuple[ToolSpec, ...] = Field(default=(), description="Tools it may call.")
+    output: OutputSpec | None = Field(default=None, description="Form of its answers; text if absent.")
+    middleware: tuple[MiddlewareEntry, ...] = Field(
+        default=(), description="What stands around its model and tools, outermost first: {NAME: {OPTIONS}}."
+    )
+    handoffs: Handoffs = Field(
+        default=(), description="Agents it may hand the question on to; true: all others."
+    )
+    memory: bool = Field(
+        default=False,
+        description="Whether it may keep facts about the user, and look them up; needs runtime.store.",
+    )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Bounds of one turn.")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from agentkit.blueprints.case_decisions import Decisions
 from agentkit.blueprints.fields import Section, Slug, Text
 from agentkit.errors import AgentKitError
 from agentkit.prompts.yaml_models import unknown_choice
@@ -107,6 +108,23 @@ Calls = Annotated[
     BeforeValidator(_calls),
     WithJsonSchema({"anyOf": [_calls_schema, {"type": "array", "items": _calls_schema}]}),
 ]
+
+
+def _named(value: object) -> object:
+    """A tool's name alone stands for a call with any arguments."""
+    if isinstance(value, str):
+        return {value: {}}
+    if isinstance(value, list):
+        return [_named(item) for item in cast("list[object]", value)]
+    return value
+
+
+_waiting_schema: dict[str, Any] = {"anyOf": [{"type": "string", "minLength": 1}, _calls_schema]}
+Waiting = Annotated[
+    tuple[tuple[str, dict[str, Any]], ...],
+    BeforeValidator(lambda value: _calls(_named(value))),
+    WithJsonSchema({"anyOf": [*_waiting_schema["anyOf"], {"type": "array", "items": _waiting_schema}]}),
+]
 Regex = Annotated[str, Field(min_length=1), AfterValidator(_regular_expression)]
 
 
@@ -119,6 +137,12 @@ class ExpectSpec(Section):
     via: Literal["rules", "semantic", "llm", "direct"] | None = Field(
         default=None, description="Method that decided."
     )
+    hops: tuple[Text, ...] | None = Field(
+        default=None, description="Agents that were asked one after another, handed-over ones included."
+    )
+    teams: Mapping[Text, tuple[Text, ...]] | None = Field(
+        default=None, description="Agents that a team asked, by the team: {cluster: [kubernetes]}."
+    )
     answer_contains: Texts | None = Field(
         default=None, description="Text the answer contains, or several; upper and lower case are alike."
     )
@@ -127,11 +151,18 @@ class ExpectSpec(Section):
         default=None,
         description="Tools called in this order, each with at least these arguments; {}: none is called.",
     )
+    interrupts: Waiting = Field(
+        default=(),
+        description="Tools whose calls wait for a person in the end, in order, as names or as in tools.",
+    )
     sources: tuple[Text, ...] | None = Field(
         default=None, description="Patterns (* and ?), each fitting a document found; an empty list: none is."
     )
+    limit: Literal["tool_iterations", "model_calls", "tokens", "cost_usd"] | None = Field(
+        default=None, description="Limit that cuts the answer short."
+    )
     error: Annotated[Text, AfterValidator(_code)] | None = Field(
-        default=None, description="Code of the error the turn ends with: budget_exceeded."
+        default=None, description="Code of the error the turn ends with: provider_error."
     )
 
 
@@ -148,6 +179,13 @@ class CaseSpec(Section):
     user: Text = Field(default="anonymous", description="Who asks.")
     scopes: tuple[Slug, ...] | None = Field(
         default=None, description="Knowledge scopes the user may read; all if absent."
+    )
+    decisions: Decisions = Field(
+        default=(),
+        description="What a person decides when a turn waits: {TOOL: approve}, or a list, one a step.",
+    )
+    context: Mapping[Slug, Text] = Field(
+        default_factory=dict[str, str], description="Values of the request, for ${context:NAME}."
     )
     expect: ExpectSpec = Field(default=ExpectSpec(), description="What must come of it.")
 
@@ -170,12 +208,13 @@ def case_faults(
             yield f"The test name {name!r} is taken already, by test {first[name] + 1}.", (index, "name")
         for speaker in _mapping(case.get("mock")):
             known = ["supervisor", *agents, *models]
-            if speaker not in known:
+            if speaker not in known and "/" not in str(speaker):  # in a team: `Teams` knows them
                 yield unknown_choice("agent or model", str(speaker), known), (index, "mock", speaker)
-        route = _mapping(case.get("expect")).get("route")
-        for number, agent in enumerate(cast("list[object]", route) if isinstance(route, list) else ()):
-            if isinstance(agent, str) and agent not in agents:
-                yield unknown_choice("agent", agent, agents), (index, "expect", "route", number)
+        for key in ("route", "hops"):
+            route = _mapping(case.get("expect")).get(key)
+            for number, agent in enumerate(cast("list[object]", route) if isinstance(route, list) else ()):
+                if isinstance(agent, str) and agent not in agents:
+                    yield unknown_choice("agent", agent, agents), (index, "expect", key, number)
 
 
 def _mapping(value: object) -> dict[Any, Any]:

@@ -7,15 +7,25 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from agentkit.blueprints.agents import ToolSpec
+from agentkit.blueprints.approvals import check_approvals
 from agentkit.blueprints.cases import case_faults
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.handoffs import check_handoffs
+from agentkit.blueprints.history import ROLES, check_summary
+from agentkit.blueprints.inheritance import nearest_file
 from agentkit.blueprints.knowledge import KnowledgeSpec, SourceSpec
+from agentkit.blueprints.mcp_checks import check_mcp
+from agentkit.blueprints.memory import check_memory
+from agentkit.blueprints.middleware_checks import MiddlewareChecker
 from agentkit.blueprints.routing import SEVERAL_PROMPT, LlmRoutingSpec, SupervisorSpec
 from agentkit.blueprints.rule_checks import check_rules
 from agentkit.blueprints.schema import SecuritySpec
+from agentkit.blueprints.semantic_checks import unused_or_unreached
 from agentkit.blueprints.sources import SourceTree
+from agentkit.blueprints.teams import is_team
+from agentkit.blueprints.variable_checks import check_test_values, variable_faults
 from agentkit.errors import Problem, PromptError, UnknownNameError
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
 from agentkit.references import is_allowed, refusal
@@ -28,6 +38,8 @@ PROMPT_VARIABLES = {
     "routing": frozenset({"agents", "limit"}),
     "combine": frozenset({"answers"}),
     "retrieval": frozenset({"sources"}),
+    "summary": frozenset({"messages"}),
+    **ROLES,
 }
 """Variables each role's prompt is rendered with; a prompt may use fewer."""
 
@@ -64,7 +76,7 @@ class Checker:
         self._tools = tools
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
-        self.found_prompts: dict[PromptRef, Prompt] = {}
+        self.found_prompts: dict[PromptRef, PromptVersion] = {}
 
     def run(self) -> None:
         """Do all checks."""
@@ -78,9 +90,20 @@ class Checker:
         self._prices_are_known(count)
         self._supervisor_and_routing()
         check_rules(self._tree, self._value, self.problems)
+        check_handoffs(self._tree, self._value, self._prompts, self.found_prompts, self.problems)
+        check_memory(self._tree, self._value, self._prompts, self.found_prompts, self.problems)
+        check_test_values(self._tree, self._value, self.problems)
+        check_mcp(self._tree, self._value, self.problems, self.warnings)
+        self.warnings += unused_or_unreached(self._tree, self._value)
+        check_approvals(self._tree, self._value, self.problems)
         self._names_differ(count)
         for index in range(count):
-            self._agent(("agents", index))
+            if not is_team(self._at(("agents", index))):
+                self._agent(("agents", index))
+        middleware = MiddlewareChecker(
+            self._tree, self.problems, self._model_names(), self._allowed, self._prompt
+        )
+        middleware.run(self._value)
         self._examples_differ(count)
         self._knowledge(count)
         self._tests(count)
@@ -180,6 +203,7 @@ class Checker:
             prompt = SEVERAL_PROMPT if several else LlmRoutingSpec().prompt
             self._prompt("routing", ("routing", "llm", "prompt"), prompt)
         self._prompt("combine", ("supervisor", "combine"), None)
+        check_summary(self._value, model=self._model, prompt=self._prompt)
 
     def _names_differ(self, count: int) -> None:
         first: dict[str, Problem] = {}
@@ -196,15 +220,15 @@ class Checker:
     def _agent(self, path: KeyPath) -> None:
         self._model((*path, "model"))
         self._prompt("agent", (*path, "prompt"), None)
-        seen: list[ToolSpec] = []
+        seen: set[str] = set()
         for number in range(self._count((*path, "tools"))):
             place = (*path, "tools", number)
             tool = self._part(ToolSpec, place)
             if tool is None:
                 continue
-            if tool in seen:
-                self._report(f"The tool {(tool.name or tool.use)!r} is listed twice.", place)
-            seen.append(tool)
+            if tool.title in seen and tool.mcp is None:
+                self._report(f"The tool {tool.title!r} is listed twice.", place)
+            seen.add(tool.title)
             self._tool(tool, place)
 
     def _tool(self, tool: ToolSpec, path: KeyPath) -> None:
@@ -223,7 +247,7 @@ class Checker:
         if wanted is None:
             return
         try:
-            prompt = self._prompts.get(wanted.ref, wanted.version)
+            prompt = self._prompts.version(wanted.ref, wanted.version)
         except UnknownNameError as error:
             self._report(error.message, (*path, "ref" if error.kind == "prompt" else "version"))
             return
@@ -231,11 +255,13 @@ class Checker:
             self.problems.extend(error.problems)
             return
         self.found_prompts[wanted] = prompt
-        given = PROMPT_VARIABLES[role]
+        given = PROMPT_VARIABLES[role] | wanted.variables.keys()
+        self.problems += variable_faults(self._tree, wanted, prompt, PROMPT_VARIABLES[role], path)
         if strange := sorted(prompt.variables.keys() - given):
             self._report(
                 f"The prompt {wanted.ref!r} version {prompt.version} needs {', '.join(strange)}, "
-                f"but as {role} prompt it gets: {', '.join(sorted(given)) or 'no variables'}.",
+                f"but as {role} prompt it gets: {', '.join(sorted(given)) or 'no variables'}. "
+                "Give it the others under 'variables'.",
                 (*path, "ref"),
             )
 
@@ -252,7 +278,8 @@ class Checker:
             fed.add(source.scope)
             path = self._tree.resolve(source.path, (*place, "path"))
             if not path.exists():
-                self._report(f"There is no file or folder {str(path)!r}.", (*place, "path"))
+                message = f"There is no file or folder {str(path)!r}.{nearest_file(path)}"
+                self._report(message, (*place, "path"))
         for path in scopes:
             for number, scope in self._texts(path):
                 if scope not in fed:

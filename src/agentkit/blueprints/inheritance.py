@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from agentkit.blueprints.layers import Layer, Origin, merge
-from agentkit.errors import Problem
+from agentkit.errors import Problem, nearest
 from agentkit.prompts.yaml_source import KeyPath, YamlDocument, read_yaml
 
 MAIN_FILE = "blueprint.yaml"
@@ -34,7 +34,7 @@ class Inheritance:
     """
 
     def __init__(self, path: Path) -> None:
-        self.project = _project(path.resolve())
+        self.project = _project(_real(path))
         self.documents: list[YamlDocument] = []
         self._read: dict[Path, _Files] = {}
         self._layers = 0
@@ -47,11 +47,15 @@ class Inheritance:
         main, agents = self._files(path)
         if not isinstance(main.value, dict):
             if not main.problems:
-                text = "A blueprint is a mapping of keys to values; see docs/blueprints.md."
+                text = (
+                    "A blueprint is a mapping of keys to values; see docs/blueprints.md."
+                    if main.value is not None
+                    else "There is nothing in this file. A blueprint begins with 'apiVersion: agentkit/v1'."
+                )
                 main.problems.append(main.problem(text))
             return Layer(None, Origin(main))
         own = _own_layer(main, agents)
-        chain = (*chain, _main_file(path).resolve())
+        chain = (*chain, _real(main_file(path)))
         inherited: Layer | None = None
         for text, place in _extended(main):
             base = self._base(main, text, place, chain)
@@ -65,8 +69,8 @@ class Inheritance:
         if path.name == MAIN_FILE:
             path = path.parent
         try:
-            target = _main_file(path).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL
+            target = _real(main_file(path))
+        except (OSError, ValueError) as error:  # too long, a NUL
             target, refused = path, f"{text!r} is not a path: {error}."
         else:
             refused = self._refused(text, target, chain)
@@ -76,7 +80,7 @@ class Inheritance:
                 main.problems.append(problem)
             self.complete = False
             return None
-        layer = self._layer(_plain(path), chain)
+        layer = self._layer(plain(path), chain)
         if not isinstance(layer.value, dict):
             self.complete = False
             return None
@@ -87,19 +91,12 @@ class Inheritance:
         """Why `text` is not followed, or None."""
         if "${" in text:
             return "an expression cannot stand here; files are read before values are known."
-        if Path(text).is_absolute():
-            return f"the path {text!r} must be relative to this file."
-        if not target.is_relative_to(self.project):
-            return f"{text!r} is outside of {str(self.project)!r}, the folder blueprints may extend from."
-        if not target.is_file():
-            return f"there is no file {text!r}, nor a folder of that name with {MAIN_FILE}."
-        return self._endless(target, chain)
+        return out_of_reach(text, target, self.project, "extend from") or self._endless(target, chain)
 
     def _endless(self, target: Path, chain: tuple[Path, ...]) -> str | None:
         """Why following would not end, or not soon, or None."""
-        if target in chain:
-            names = [str(file.relative_to(self.project)) for file in (*chain[chain.index(target) :], target)]
-            return f"a cycle: {' → '.join(names)}."
+        if said := cycle(target, chain, self.project):
+            return said
         if len(chain) > MAX_DEPTH:
             return f"more than {MAX_DEPTH} blueprints below one another."
         if self._layers >= MAX_LAYERS:
@@ -107,8 +104,8 @@ class Inheritance:
         return None
 
     def _files(self, path: Path) -> _Files:
-        main = _main_file(path)
-        key = main.resolve()
+        main = main_file(path)
+        key = _real(main)
         if key not in self._read:
             folder = path.is_dir()
             agents = sorted(path.glob("agents/*.yaml")) if folder else []
@@ -118,6 +115,44 @@ class Inheritance:
             for file in sorted(path.glob("agents/*.yml")) if folder else ():
                 document.problems.append(Problem("Agent files end in .yaml: rename it.", str(file)))
         return self._read[key]
+
+
+def out_of_reach(text: str, target: Path, project: Path, purpose: str) -> str | None:
+    """Why a file may not be read from another one, or None.
+
+    Args:
+        text: Its path as written.
+        target: The file meant, resolved.
+        project: Folder that nothing outside of is read.
+        purpose: What blueprints do with files of this folder, for the text.
+    """
+    if Path(text).is_absolute():
+        return f"the path {text!r} must be relative to this file."
+    if not target.is_relative_to(project):
+        return f"{text!r} is outside of {str(project)!r}, the folder blueprints may {purpose}."
+    if not target.is_file():
+        guess = nearest_file(target)
+        return f"there is no file {text!r}, nor a folder of that name with {MAIN_FILE}.{guess}"
+    return None
+
+
+def cycle(target: Path, chain: Sequence[Path], project: Path) -> str | None:
+    """How `target` leads to itself when the files of `chain` led to it, or None."""
+    if target not in chain:
+        return None
+    names = [str(file.relative_to(project)) for file in (*chain[chain.index(target) :], target)]
+    return f"a cycle: {' → '.join(names)}."
+
+
+def main_file(path: Path) -> Path:
+    """The file a blueprint's folder or file begins with."""
+    return path / MAIN_FILE if path.is_dir() else path
+
+
+def plain(path: Path) -> Path:
+    """The path without `..` to be read in problems, unless a symbolic link makes it another."""
+    shorter = Path(os.path.normpath(path))
+    return shorter if _real(shorter) == _real(path) else path
 
 
 def _own_layer(main: YamlDocument, agents: Sequence[YamlDocument]) -> Layer:
@@ -142,14 +177,18 @@ def _extended(main: YamlDocument) -> list[tuple[str, KeyPath]]:
     return [(value, ("extends",))] if isinstance(value, str) and value else []
 
 
-def _main_file(path: Path) -> Path:
-    return path / MAIN_FILE if path.is_dir() else path
+def nearest_file(path: Path) -> str:
+    """Return " Did you mean 'NAME'?" for the name in the same folder most like this one, or nothing."""
+    try:
+        guess = nearest(path.name, [entry.name for entry in path.parent.iterdir()])
+    except (OSError, ValueError):  # no such folder; a NUL in its name
+        return ""
+    return f" Did you mean {guess!r}?" if guess else ""
 
 
-def _plain(path: Path) -> Path:
-    """The path without `..` to be read in problems, unless a symbolic link makes it another."""
-    plain = Path(os.path.normpath(path))
-    return plain if plain.resolve() == path.resolve() else path
+def _real(path: Path) -> Path:
+    """The path with symbolic links followed; as it is where they go in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _project(path: Path) -> Path:

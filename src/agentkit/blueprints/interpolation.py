@@ -1,4 +1,4 @@
-"""`${param:NAME}`, `${env:NAME:-default}` and `${secret:NAME}` in the parsed tree, never in the text.
+"""`${param:NAME}`, `${env:…}`, `${secret:…}` and `${context:…}` in the parsed tree, never in the text.
 
 A value put in place of an expression is not looked at again, so neither a parameter nor
 an environment variable can add keys, or further expressions, to a blueprint. A text with
@@ -14,13 +14,17 @@ from typing import Any, cast
 from pydantic import SecretStr
 
 from agentkit.blueprints.layers import Layer
+from agentkit.blueprints.request_values import BUILT_IN, ContextText
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
 
 _EXPRESSION = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
-_BODY = re.compile(r"(param|env|secret):([A-Za-z_][A-Za-z0-9_-]*)(?::-(.*))?", re.DOTALL)
+_BODY = re.compile(r"(param|env|secret|context):([A-Za-z_][A-Za-z0-9_-]*)(?::-(.*))?", re.DOTALL)
 
 Parameters = Mapping[str, object]
+
+SecretParts = tuple[str, ...]
+"""A text with secrets in it: by turns what stands between them, and the name of a secret."""
 
 SECRETS = Path("/run/secrets")
 """Where Docker, Podman and Kubernetes mount secrets by convention."""
@@ -78,22 +82,48 @@ def declared_parameters(
     return values
 
 
-def interpolate(layer: Layer, parameters: Parameters, surroundings: Surroundings) -> Any:
+def interpolate(
+    layer: Layer,
+    parameters: Parameters,
+    surroundings: Surroundings,
+    secrets: dict[KeyPath, SecretParts] | None = None,
+) -> Any:
     """Return the layer's value with every expression replaced.
+
+    To `secrets` are added the places of texts with secrets in them, for `fill_secrets`.
 
     An expression that is the whole text keeps the type of a parameter's value; text from
     the environment stays text. `$${` stands for a literal `${`. Faults are added to the
     problems of the files they are in. `parameters` itself is left as written, its defaults have been used
     by `declared_parameters`; so is `extends`, which has been followed.
     """
-    replace = _Interpolation(layer, parameters, surroundings)
+    replace = _Interpolation(layer, parameters, surroundings, secrets)
     as_written = ("extends", "parameters")
     tree = cast(dict[str | int, Any], layer.value)
     return {key: item if key in as_written else replace.value(item, (key,)) for key, item in tree.items()}
 
 
+def fill_secrets(parts: SecretParts, surroundings: Surroundings) -> SecretStr | str:
+    """Return the text with its secrets filled in, or why one of them is missing."""
+    filled: list[str] = []
+    for index, part in enumerate(parts):
+        if index % 2 == 0:
+            filled.append(part)
+        elif isinstance(secret := surroundings.secret(part), SecretStr):
+            filled.append(secret.get_secret_value())
+        else:
+            return secret
+    return SecretStr("".join(filled))
+
+
 def _may_be_secret(path: KeyPath) -> bool:
-    return path[:1] == ("models",) and path[2:3] == ("options",)
+    return (path[:1], path[2:3]) == (("models",), ("options",)) or (
+        path[:1] == ("mcp_servers",) and path[2:3] in (("headers",), ("env",))
+    )
+
+
+def _may_be_context(path: KeyPath) -> bool:
+    return path[0] in ("agents", "supervisor") and path[-3:-1] == ("prompt", "variables")
 
 
 def _mapping(value: object) -> dict[Any, Any]:
@@ -101,8 +131,16 @@ def _mapping(value: object) -> dict[Any, Any]:
 
 
 class _Interpolation:
-    def __init__(self, layer: Layer, parameters: Parameters | None, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        parameters: Parameters | None,
+        surroundings: Surroundings,
+        secrets: dict[KeyPath, SecretParts] | None = None,
+    ) -> None:
+        self._secrets = {} if secrets is None else secrets
         self._origin = layer.origin
+        self._declared = {*BUILT_IN, *map(str, _mapping(_mapping(layer.value).get("context")))}
         self._parameters = parameters
         self._surroundings = surroundings
 
@@ -118,19 +156,31 @@ class _Interpolation:
     def _text(self, text: str, path: KeyPath) -> object:
         whole = _EXPRESSION.fullmatch(text)
         if whole and whole.group(1) is None:
-            return self._resolve(whole, path)
-        secret = False
-
-        def part(match: re.Match[str]) -> str:
-            nonlocal secret
+            value = self._resolve(whole, path)
+            if isinstance(value, SecretStr):
+                self._secrets[path] = ("", whole.group(2).removeprefix("secret:"), "")
+            return value
+        parts = [""]  # as `SecretParts`; what `ContextText` holds looks the same
+        later = False
+        end = 0
+        for match in _EXPRESSION.finditer(text):
+            parts[-1] += text[end : match.start()]
+            end = match.end()
             value = "${" if match.group(1) else self._resolve(match, path)
             if isinstance(value, SecretStr):
-                secret = True
-                return value.get_secret_value()
-            return str(value)
-
-        filled = _EXPRESSION.sub(part, text)
-        return SecretStr(filled) if secret else filled
+                parts += [match.group(2).removeprefix("secret:"), ""]
+            elif isinstance(value, ContextText):
+                parts += value.parts[1:]
+                later = True
+            else:
+                parts[-1] += str(value)
+        parts[-1] += text[end:]
+        if len(parts) == 1:
+            return parts[0]
+        if later:  # no secret may stand where this may
+            return ContextText(tuple(parts))
+        self._secrets[path] = tuple(parts)
+        return fill_secrets(tuple(parts), self._surroundings)
 
     def _resolve(self, match: re.Match[str], path: KeyPath) -> object:
         body = _BODY.fullmatch(match.group(2))
@@ -138,12 +188,14 @@ class _Interpolation:
             return self._fault(
                 match,
                 path,
-                "is not an expression: write ${param:NAME}, ${env:NAME}, ${env:NAME:-default} "
-                "or ${secret:NAME}",
+                "is not an expression: write ${param:NAME}, ${env:NAME}, ${env:NAME:-default}, "
+                "${secret:NAME} or ${context:NAME}",
             )
         kind, name, default = body.groups()
         if kind == "secret":
             return self._secret(match, path, name, default)
+        if kind == "context":
+            return self._context(match, path, name, default)
         if kind == "env":
             # As in a shell, :- also covers a variable that is set but empty.
             found = self._surroundings.env.get(name) or default
@@ -151,20 +203,40 @@ class _Interpolation:
                 found
                 if found is not None
                 else self._fault(
-                    match, path, f"the environment variable {name} is not set and has no default (:-…)"
+                    match,
+                    path,
+                    f"the environment variable {name} is not set: set it, or write ${{env:{name}:-DEFAULT}}",
                 )
             )
         return self._parameter(match, path, name, default)
 
     def _secret(self, match: re.Match[str], path: KeyPath, name: str, default: str | None) -> object:
         if not _may_be_secret(path):
-            return self._fault(match, path, "a secret may stand only under models.NAME.options")
+            return self._fault(
+                match,
+                path,
+                "a secret may stand only under models.NAME.options, and in headers and env of an MCP server",
+            )
         if path[3:4] == ("base_url",):
             return self._fault(match, path, "an address is no secret: health checks and errors show it")
         if default is not None:
             return self._fault(match, path, "a secret has no default")
         found = self._surroundings.secret(name)
         return found if isinstance(found, SecretStr) else self._fault(match, path, found)
+
+    def _context(self, match: re.Match[str], path: KeyPath, name: str, default: str | None) -> object:
+        if not _may_be_context(path):
+            return self._fault(
+                match,
+                path,
+                "a value of the request may stand only in the variables of an agent's prompt or the "
+                "supervisor's; all else is built once, before anybody asks",
+            )
+        if default is not None:
+            return self._fault(match, path, f"its default belongs under 'context: {name}: default:'")
+        if name not in self._declared:
+            return self._fault(match, path, unknown_choice("value of the request", name, self._declared))
+        return ContextText(("", name, ""))
 
     def _parameter(self, match: re.Match[str], path: KeyPath, name: str, default: str | None) -> object:
         if self._parameters is None:

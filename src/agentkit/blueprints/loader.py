@@ -4,22 +4,31 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
 from agentkit.blueprints.checks import Checker
-from agentkit.blueprints.fields import PromptRef
-from agentkit.blueprints.interpolation import SECRETS, Surroundings
+from agentkit.blueprints.fields import PATTERNS, PromptRef
+from agentkit.blueprints.interpolation import SECRETS, SecretParts, Surroundings
+from agentkit.blueprints.mcp import mcp_servers
+from agentkit.blueprints.memory import check_store
+from agentkit.blueprints.nested import Above, Teams, completed
+from agentkit.blueprints.outputs import output_schemas
 from agentkit.blueprints.schema import Blueprint
 from agentkit.blueprints.sources import MAIN_FILE, SourceTree
+from agentkit.blueprints.teams import of_member
 from agentkit.errors import BlueprintError, Problem, UnknownNameError
-from agentkit.prompts import Prompt, PromptManager
+from agentkit.prompts import PromptManager, PromptVersion
 from agentkit.prompts.yaml_models import describe
+from agentkit.prompts.yaml_source import MAX_PROBLEMS, KeyPath
+
+if TYPE_CHECKING:
+    from agentkit.tools.mcp import McpServer
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -39,21 +48,41 @@ class LoadedBlueprint:
     Attributes:
         spec: The validated blueprint.
         digest: SHA-256 (hexadecimal) over its files, its resolved values and its prompts;
-            does not depend on where the files are, nor on the values of secrets.
+            does not depend on where the files are, nor on the values of secrets. Those of its
+            teams are in it.
         root: Folder that relative paths start from.
-        files: Every file it was read from, the main one first, those it extends last.
+        files: Every file it was read from: the main one first, then those it extends, those of
+            its teams last.
         prompts: The prompts it uses, in the version it uses: pinned when it was loaded.
-        sources: Its knowledge sources with absolute paths.
+        schemas: The schemas of its agents' `output`, by agent: as they were when it was loaded.
+        sources: Its own knowledge sources with absolute paths; its teams have theirs.
+        mcp_servers: Its own MCP servers by name, with absolute folders.
         warnings: Things that work but are probably not meant.
+        teams: The blueprints that are agents of this one, by the agent's name.
+        value: The tree the blueprint was validated from, every expression replaced.
+        secrets: Places in `value` that hold secrets, and what those are made of.
     """
 
     spec: Blueprint
     digest: str
     root: Path
     files: tuple[Path, ...]
-    prompts: Mapping[PromptRef, Prompt]
+    prompts: Mapping[PromptRef, PromptVersion]
+    schemas: Mapping[str, Mapping[str, Any]]
     sources: tuple[Source, ...]
+    mcp_servers: "Mapping[str, McpServer]"
     warnings: tuple[Problem, ...]
+    teams: "Mapping[str, LoadedBlueprint]" = field(
+        default_factory=lambda: MappingProxyType(dict[str, LoadedBlueprint]())
+    )
+    value: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    secrets: Mapping[KeyPath, SecretParts] = field(default_factory=dict[KeyPath, SecretParts], repr=False)
+
+    def everything(self) -> "Iterator[LoadedBlueprint]":
+        """This blueprint, then all its teams and theirs."""
+        yield self
+        for team in self.teams.values():
+            yield from team.everything()
 
 
 def load(
@@ -65,6 +94,7 @@ def load(
     parameters: Mapping[str, object] = _NOTHING,
     env: Mapping[str, str] = _NOTHING,
     secrets: Path = SECRETS,
+    above: Above | None = None,
 ) -> LoadedBlueprint:
     """Read and check a blueprint. Imports no user code; needs no network and no database.
 
@@ -76,6 +106,7 @@ def load(
         parameters: Values for the blueprint's `parameters`.
         env: Environment that `${env:NAME}` and `${secret:NAME}` read.
         secrets: Folder with one file a secret, for those not in the environment.
+        above: The blueprints it is a team of; None: none.
 
     Raises:
         BlueprintError: The blueprint is faulty; `problems` has every fault with its place.
@@ -84,28 +115,52 @@ def load(
     problems = tree.faults
     spec: Blueprint | None = None
     checker: Checker | None = None
+    schemas: dict[str, Any] = {}
+    teams: Teams | None = None
+
+    def below(team: Path, given: Mapping[str, object], above: Above) -> LoadedBlueprint:
+        return load(
+            team,
+            prompts=prompts,
+            providers=providers,
+            tools=tools,
+            parameters=given,
+            env=env,
+            secrets=secrets,
+            above=above,
+        )
+
     if tree.readable:
         spec, faults, value = _validate(tree)
         checker = Checker(tree, value, prompts=prompts, providers=providers, tools=tools)
         checker.run()
-        problems += faults + checker.problems
-    if spec is None or checker is None or problems:
+        teams = Teams(tree, value, above, below)
+        schemas = output_schemas(tree, value, problems)
+        problems += faults + checker.problems + teams.problems
+        problems += [] if above else check_store(tree, value, teams.loaded)
+    if spec is None or checker is None or teams is None or problems:
         ordered = _in_order(problems, tree)
         count = f"{len(ordered)} problem{'s' if len(ordered) > 1 else ''}"
         raise BlueprintError(f"The blueprint {str(path)!r} has {count}.", ordered)
+    spec = completed(spec, teams.loaded)
     return LoadedBlueprint(
         spec=spec,
-        digest=_digest(tree, spec, checker.found_prompts),
+        digest=_digest(tree, spec, checker.found_prompts, schemas, teams.loaded),
         root=tree.root,
-        files=tree.files,
+        files=tuple(dict.fromkeys([*tree.files, *(f for t in teams.loaded.values() for f in t.files)])),
         prompts=MappingProxyType(checker.found_prompts),
+        schemas=MappingProxyType(schemas),
         sources=tuple(
             Source(
                 tree.resolve(source.path, ("knowledge", "sources", number, "path")).resolve(), source.scope
             )
             for number, source in enumerate(spec.knowledge.sources)
         ),
-        warnings=(*_name_warning(tree, spec, path), *checker.warnings),
+        mcp_servers=MappingProxyType(mcp_servers(spec.mcp_servers, tree)),
+        warnings=(*_name_warning(tree, spec, path), *checker.warnings, *teams.warnings),
+        teams=MappingProxyType(teams.loaded),
+        value=tree.value,
+        secrets=tree.secrets,
     )
 
 
@@ -158,14 +213,16 @@ def _validate(tree: SourceTree) -> tuple[Blueprint | None, list[Problem], dict[s
         details = error.errors()
     value = copy.deepcopy(tree.value)
     problems: list[Problem] = []
-    for fault in details:
-        document, path = tree.locate(fault["loc"])
-        problems.append(describe(fault, Blueprint, document, path))
+    for number, fault in enumerate(details):
+        place, inner, model = of_member(fault)
+        if number < MAX_PROBLEMS:
+            document, path = tree.locate(place)
+            problems.append(describe(inner, model or Blueprint, document, path, PATTERNS))
         if fault["type"] in ("extra_forbidden", "invalid_key"):
             owner: Any = value
-            for key in fault["loc"][:-1]:
+            for key in place[:-1]:
                 owner = owner[key]
-            del owner[fault["loc"][-1]]
+            del owner[place[-1]]
     return None, problems, cast(dict[str, Any], value)
 
 
@@ -184,13 +241,21 @@ def _name_warning(tree: SourceTree, spec: Blueprint, path: Path) -> Sequence[Pro
     return (tree.problem(message, ("name",)),)
 
 
-def _digest(tree: SourceTree, spec: Blueprint, prompts: Mapping[PromptRef, Prompt]) -> str:
-    content = {
+def _digest(
+    tree: SourceTree,
+    spec: Blueprint,
+    prompts: Mapping[PromptRef, PromptVersion],
+    schemas: Mapping[str, Any],
+    teams: Mapping[str, LoadedBlueprint],
+) -> str:
+    content: dict[str, object] = {
         "files": {
             Path(os.path.relpath(file, tree.root)).as_posix(): document.text
             for file, document in zip(tree.files, tree.documents, strict=True)
         },
         "spec": spec.model_dump(mode="json"),
-        "prompts": sorted([prompt.ref, prompt.version, prompt.template] for prompt in prompts.values()),
+        **({"schemas": dict(schemas)} if schemas else {}),
+        "prompts": sorted([prompt.ref, prompt.version, prompt.content] for prompt in prompts.values()),
+        **({"teams": {name: team.digest for name, team in teams.items()}} if teams else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -24,7 +24,7 @@ class TimeoutSpec(Section):
 
 def _total(value: object) -> object:
     """A bare duration is the total."""
-    return {"total": value} if isinstance(value, str) else value
+    return {"total": value} if isinstance(value, (str, int, float)) else value
 
 
 def _or_duration(schema: dict[str, Any]) -> None:

@@ -11,10 +11,11 @@ class SemanticSpec(Section):
     """Routing by similarity to the agents' examples."""
 
     threshold: Annotated[Float, Field(ge=-1, le=1)] = Field(
-        default=0.25, description="Least cosine similarity of the best agent."
+        default=0.25,
+        description="Least score of the best agent: the mean of its two best cosine similarities.",
     )
     margin: Annotated[Float, Field(ge=0, le=1)] = Field(
-        default=0.08, description="Least distance between the best agent and the next."
+        default=0.08, description="Least distance between the best agent's score and the next."
     )
 
 
@@ -30,6 +31,11 @@ class LlmRoutingSpec(Section):
         default=PromptRef(ref="routing"),
         description="Prompt that asks who answers; gets {{agents}}. If absent and routing.parallel is more "
         "than 1: routing_several, which gets {{limit}} too.",
+    )
+    candidates: Annotated[Int, Field(ge=2, le=100)] | None = Field(
+        default=None,
+        description="Most names it may choose from, the nearest by the semantic strategy before it, the "
+        "supervisor's none included; all if absent.",
     )
 
 
@@ -65,6 +71,9 @@ class RoutingSpec(Section):
     parallel: Annotated[Int, Field(ge=1, le=10)] = Field(
         default=1, description="Most agents one message may be sent to at once."
     )
+    max_hops: Annotated[Int, Field(ge=1, le=50)] = Field(
+        default=6, description="Most visits of agents in one turn, where they hand questions on."
+    )
     semantic: SemanticSpec = Field(default=SemanticSpec(), description="Settings of the semantic strategy.")
     llm: LlmRoutingSpec = Field(default=LlmRoutingSpec(), description="Settings of the llm strategy.")
 
@@ -85,12 +94,33 @@ class RoutingSpec(Section):
             raise ValueError("strategy lists one strategy twice.")
         return self
 
+    @model_validator(mode="after")
+    def _candidates_need_scores(self) -> "RoutingSpec":
+        before_llm = self.strategy[: self.strategy.index("llm")] if "llm" in self.strategy else ()
+        if self.llm.candidates is not None and "semantic" not in before_llm:
+            raise ValueError("llm.candidates needs the strategies semantic and, after it, llm.")
+        return self
+
     @property
     def llm_prompt(self) -> PromptRef:
         """The prompt of the llm strategy: as written, else the one for so many agents."""
         if "prompt" in self.llm.model_fields_set or self.parallel == 1:
             return self.llm.prompt
         return SEVERAL_PROMPT
+
+
+class SummarySpec(Section):
+    """The summary for agents with history: task_and_summary."""
+
+    model: Text | None = Field(default=None, description="Name under models; the supervisor's if absent.")
+    prompt: PromptRef = Field(
+        default=PromptRef(ref="summary"),
+        description="Prompt that asks for the summary; gets {{summary}}, the one so far, and {{messages}}.",
+    )
+    shown: PromptRef = Field(
+        default=PromptRef(ref="summary_shown"),
+        description="Prompt that presents it before the question; gets {{summary}}.",
+    )
 
 
 class SupervisorSpec(Section):
@@ -107,4 +137,7 @@ class SupervisorSpec(Section):
         default=None,
         description="Prompt with which its model makes one answer of several agents' answers; gets "
         "{{answers}}. They stand one after another if absent.",
+    )
+    summary: SummarySpec = Field(
+        default=SummarySpec(), description="Summary for agents with history: task_and_summary."
     )

@@ -29,7 +29,7 @@ def check_rules(tree: SourceTree, value: dict[str, Any], problems: list[Problem]
         path = ("routing", "rules", number)
         when, to = _mapping(rule).get("when"), _mapping(rule).get("to")
         if isinstance(when, str) and when.strip():
-            problems += _expression(tree, when, (*path, "when"))
+            problems += check_expression(tree, when, (*path, "when"))
         problems += _targets(tree, to, names, parallel, (*path, "to"))
 
 
@@ -43,9 +43,12 @@ def _both_or_none(tree: SourceTree, strategy: object, rules: bool, problems: lis
         problems.append(tree.problem(message, ("routing", "rules"), key=True))
 
 
-def _expression(tree: SourceTree, when: str, path: KeyPath) -> list[Problem]:
+def check_expression(
+    tree: SourceTree, when: str, path: KeyPath, vocabulary: expressions.Vocabulary = expressions.RULE
+) -> list[Problem]:
+    """The fault of the expression `when`, placed at the character where it goes wrong."""
     try:
-        expressions.parse(when)
+        expressions.parse(when, vocabulary)
     except expressions.ExpressionError as error:
         document, inner = tree.locate(path)
         place = document.position(inner)

@@ -5,7 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.blueprints.inheritance import MAIN_FILE, Inheritance
-from agentkit.blueprints.interpolation import Surroundings, declared_parameters, interpolate
+from agentkit.blueprints.interpolation import (
+    SecretParts,
+    Surroundings,
+    declared_parameters,
+    interpolate,
+)
 from agentkit.errors import Problem
 from agentkit.prompts.yaml_source import KeyPath, YamlDocument
 
@@ -22,11 +27,13 @@ class SourceTree:
 
     Attributes:
         root: Folder of the blueprint itself.
+        project: Folder that nothing outside of is read through paths of blueprints.
         documents: The parsed files: the main one, the agents' in order of their names, and
             those of the blueprints it extends.
         files: Their paths.
         readable: Whether there is a tree to validate at all.
         value: The merged and interpolated tree.
+        secrets: Places in it that hold secrets, and what those are made of.
     """
 
     def __init__(self, path: Path, parameters: Mapping[str, object], surroundings: Surroundings) -> None:
@@ -34,13 +41,15 @@ class SourceTree:
         self.documents: Sequence[YamlDocument] = read.documents
         self.files = tuple(Path(document.file) for document in read.documents)
         self.root = self.files[0].parent
+        self.project = read.project
         self._layer = read.layer
         # Without a base, most of what could be said about the rest would be wrong.
         self.readable = read.complete and isinstance(read.layer.value, dict)
         self.value: Any = None
+        self.secrets: dict[KeyPath, SecretParts] = {}
         if self.readable:
             values = declared_parameters(self._layer, parameters, surroundings)
-            self.value = interpolate(self._layer, values, surroundings)
+            self.value = interpolate(self._layer, values, surroundings, self.secrets)
 
     @property
     def faults(self) -> list[Problem]:

@@ -7,12 +7,16 @@ cards below each other, the answer on the right.
 import re
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agentkit.blueprints.agents import AgentSpec
+from agentkit.blueprints.handoffs import targets
+from agentkit.blueprints.loader import LoadedBlueprint
 from agentkit.blueprints.schema import Blueprint
+from agentkit.blueprints.teams import TeamSpec
 
 # Pixels. Text is 13 high and at most 7.3 wide a character in the usual sans-serif fonts.
 _CARD, _SIDE, _GAP, _MARGIN = 400, 220, 90, 24
@@ -37,10 +41,21 @@ class _Card:
         return 2 * _PADDING + _LINE * (1 + len(self.lines))
 
 
-def svg(blueprint: Blueprint) -> str:
-    """Return the picture as SVG 1.1: who is routed to, with which model, knowledge and tools."""
+_NO_TEAMS: Mapping[str, LoadedBlueprint] = MappingProxyType({})
+
+
+def svg(blueprint: Blueprint, teams: Mapping[str, LoadedBlueprint] = _NO_TEAMS) -> str:
+    """Return the picture as SVG 1.1: who is routed to, with which model, knowledge and tools.
+
+    Args:
+        blueprint: What is drawn.
+        teams: Those of its agents that are blueprints, as in `LoadedBlueprint`.
+    """
     supervisor = _supervisor(blueprint)
-    agents = [_agent(agent, blueprint) for agent in blueprint.agents]
+    agents = [
+        _agent(member, blueprint) if isinstance(member, AgentSpec) else _team(member, teams[member.name])
+        for member in blueprint.members
+    ]
     answer = _Card("end", "answer", (), _SIDE // 2)
     column = sum(card.height + _BETWEEN for card in agents) - _BETWEEN
     # Above the agents, the way of a message that no agent fits.
@@ -74,9 +89,30 @@ def _agent(agent: AgentSpec, blueprint: Blueprint) -> _Card:
     if agent.knowledge_scope:
         lines.append(f"knowledge: {', '.join(agent.knowledge_scope)}")
     if agent.tools:
-        lines.append(f"tools: {', '.join(tool.name or tool.use or '' for tool in agent.tools)}")
-    fits = _fitting(agent.name, _CARD)
-    title = agent.name if len(agent.name) <= fits else agent.name[: fits - 1] + "…"
+        lines.append(f"tools: {', '.join(tool.title for tool in agent.tools)}")
+    if to := targets(agent, blueprint):
+        lines.append(f"hands over to: {', '.join(to)}")
+    return _card(agent.name, lines)
+
+
+def _team(member: TeamSpec, team: LoadedBlueprint) -> _Card:
+    """A team is one card: who is in it, line by line, those of a team in it further in."""
+    routing = "team, routing: " + " → ".join(team.spec.routing.strategy)
+    return _card(member.name, [member.description, routing, *_roster(team, "• ")])
+
+
+def _roster(team: LoadedBlueprint, bullet: str) -> Iterator[str]:
+    for member in team.spec.members:
+        if isinstance(member, AgentSpec):
+            yield f"{bullet}{member.name}: model {_model(member.model, team.spec)}"
+        else:
+            yield f"{bullet}{member.name}: team"
+            yield from _roster(team.teams[member.name], f"•{bullet}")
+
+
+def _card(name: str, lines: Sequence[str]) -> _Card:
+    fits = _fitting(name, _CARD)
+    title = name if len(name) <= fits else name[: fits - 1] + "…"
     return _Card("agent", title, _wrapped(lines, _CARD), _CARD)
 
 

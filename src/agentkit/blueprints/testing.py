@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from agentkit.blueprints.cases import CaseSpec
+from agentkit.blueprints.cases import CaseSpec, ExpectSpec
 from agentkit.llm.providers.scripted import Script
 
 _EXCERPT = 300
@@ -21,9 +21,13 @@ class Outcome:
         method: Strategy that decided, or "" before any did.
         reason: Why, in one sentence.
         scores: Score of each agent, where the strategy computes one.
+        hops: Agents that were asked: the chosen ones, then those it was handed to.
+        teams: Agents that teams asked, by the team's name.
         tool_calls: Tools called in order, with their arguments.
         sources: Documents found.
         answer: The text the user got.
+        limits: Limits that cut it short.
+        interrupts: Calls that wait for a person in the end, as `tool_calls`.
         error: Code of the `AgentKitError` it ended with, `exception` for any other, or None.
         error_text: What that error said.
     """
@@ -32,9 +36,13 @@ class Outcome:
     method: str = ""
     reason: str = ""
     scores: dict[str, float] = field(default_factory=dict[str, float])
+    hops: list[str] = field(default_factory=list[str])
+    teams: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     tool_calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     sources: list[str] = field(default_factory=list[str])
     answer: str = ""
+    limits: list[str] = field(default_factory=list[str])
+    interrupts: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
     error: str | None = None
     error_text: str = ""
 
@@ -102,6 +110,7 @@ def _expected(case: CaseSpec, outcome: Outcome) -> Iterator[Mismatch]:
         yield Mismatch("route", _named(expect.route), _named(outcome.agents))
     if expect.via is not None and expect.via != outcome.method:
         yield Mismatch("via", expect.via, outcome.method or "no decision")
+    yield from _way(expect, outcome)
     for text in expect.answer_contains or ():
         if text.casefold() not in outcome.answer.casefold():
             yield Mismatch("answer_contains", repr(text), _excerpt(outcome.answer))
@@ -109,7 +118,25 @@ def _expected(case: CaseSpec, outcome: Outcome) -> Iterator[Mismatch]:
         yield Mismatch("answer_matches", repr(expect.answer_matches), _excerpt(outcome.answer))
     if expect.tools is not None and not _called(expect.tools, outcome.tool_calls):
         yield Mismatch("tools", _written(expect.tools), _written(outcome.tool_calls))
+    if expect.limit is not None and expect.limit not in outcome.limits:
+        yield Mismatch("limit", expect.limit, ", ".join(outcome.limits) or "no limit was reached")
+    waits = outcome.interrupts
+    if outcome.error is None and (
+        len(waits) != len(expect.interrupts) or not _called(expect.interrupts, waits)
+    ):
+        nobody = "nothing waits"
+        yield Mismatch("interrupts", _written(expect.interrupts, nobody), _written(waits, nobody))
     yield from _found(expect.sources, outcome.sources)
+
+
+def _way(expect: ExpectSpec, outcome: Outcome) -> Iterator[Mismatch]:
+    """Where the question went after it was routed."""
+    if expect.hops is not None and list(expect.hops) != outcome.hops:
+        yield Mismatch("hops", _named(expect.hops), _named(outcome.hops))
+    for team, agents in (expect.teams or {}).items():
+        if list(agents) != outcome.teams.get(team):
+            got = _named(outcome.teams[team]) if team in outcome.teams else "it was not asked"
+            yield Mismatch(f"teams.{team}", _named(agents), got)
 
 
 def _found(patterns: Sequence[str] | None, sources: Sequence[str]) -> Iterator[Mismatch]:
@@ -152,8 +179,8 @@ def _named(agents: Sequence[str]) -> str:
     return ", ".join(agents) or "supervisor"
 
 
-def _written(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    return ", ".join(f"{name}({_arguments(arguments)})" for name, arguments in calls) or "no tool calls"
+def _written(calls: Sequence[tuple[str, Mapping[str, Any]]], none: str = "no tool calls") -> str:
+    return ", ".join(f"{name}({_arguments(arguments)})" for name, arguments in calls) or none
 
 
 def _arguments(arguments: Mapping[str, Any]) -> str:

@@ -8,7 +8,8 @@ import sys
 
 import typer
 
-from agentkit.cli import blueprint, chat, db, doctor, documents, init, models, prompts
+from agentkit.cli import blueprint, chat, db, doctor, documents, init, models, prompts, threads
+from agentkit.cli import eval as evaluation
 from agentkit.cli.session import report
 
 app = typer.Typer(
@@ -20,6 +21,8 @@ app = typer.Typer(
 )
 app.command()(init.init)
 app.command()(chat.chat)
+app.command()(chat.resume)
+app.add_typer(threads.app, name="threads")
 app.command()(documents.ingest)
 app.add_typer(documents.app, name="documents")
 app.add_typer(blueprint.app, name="blueprint")
@@ -27,6 +30,7 @@ app.command()(blueprint.schema)
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(models.app, name="models")
 app.add_typer(db.app, name="db")
+app.add_typer(evaluation.app, name="eval")
 app.command()(doctor.doctor)
 
 
@@ -50,7 +54,7 @@ def options(
 
 
 def main() -> None:
-    """Run the command line. Exit status: 0 ok, 1 failed, 2 wrong use, 130 interrupted."""
+    """Run the command line. Exit status: 0 ok, 1 failed, 2 wrong use, 3 paused, 130 interrupted."""
     with report():
         app()
     sys.exit(0)

@@ -40,7 +40,7 @@ def validate(path: Name, *, as_json: Annotated[bool, Json] = False) -> None:
         return
     for warning in loaded.warnings:
         err.print(f"warning: {warning}", style="yellow", markup=False)
-    out.print(f"{loaded.spec.name}: valid, {len(loaded.spec.agents)} agents, digest {loaded.digest[:12]}")
+    out.print(f"{loaded.spec.name}: valid, {len(loaded.spec.members)} agents, digest {loaded.digest[:12]}")
 
 
 @app.command()
@@ -55,13 +55,27 @@ def show(path: Name, *, as_json: Annotated[bool, Json] = False) -> None:
     out.print(f"routing: {' → '.join(spec.routing.strategy)} → supervisor")
     for name, model in spec.models.items():
         out.print(f"model {name}: {model.provider} {model.model or '(its default)'}", markup=False)
-    for agent in spec.agents:
-        out.print(f"[bold]{agent.name}[/]  {agent.description}")
-        scopes = ", ".join(agent.knowledge_scope) or "none"
-        tools = ", ".join(tool.name or tool.use or "" for tool in agent.tools) or "none"
-        out.print(f"  model {agent.model}, knowledge {scopes}, tools {tools}", style="dim", markup=False)
-    for source in loaded.sources:
+    _members(loaded)
+    for source in (source for part in loaded.everything() for source in part.sources):
         out.print(f"source {source.scope}: {source.path}", style="dim", markup=False)
+
+
+def _members(loaded: "LoadedBlueprint", above: str = "") -> None:
+    from agentkit.blueprints.handoffs import targets
+
+    for team in loaded.spec.teams:
+        out.print(f"[bold]{above}{team.name}[/]  {team.description}")
+        out.print(f"  team {loaded.teams[team.name].files[0]}", style="dim", markup=False)
+        _members(loaded.teams[team.name], f"{above}{team.name}/")
+    for agent in loaded.spec.agents:
+        out.print(f"[bold]{above}{agent.name}[/]  {agent.description}")
+        scopes = ", ".join(agent.knowledge_scope) or "none"
+        tools = ", ".join(tool.title for tool in agent.tools) or "none"
+        more = ", remembers" if agent.memory else ""
+        if to := ", ".join(targets(agent, loaded.spec)):
+            more += f", hands over to {to}"
+        line = f"  model {agent.model}, knowledge {scopes}, tools {tools}{more}"
+        out.print(line, style="dim", markup=False)
 
 
 @app.command()
@@ -79,7 +93,8 @@ def graph(
     from agentkit.blueprints.drawing import mermaid
     from agentkit.blueprints.svg import svg
 
-    drawn = svg(_load(path).spec) if form == "svg" else mermaid(_load(path).spec) + "\n"
+    loaded = _load(path)
+    drawn = svg(loaded.spec, loaded.teams) if form == "svg" else mermaid(loaded.spec, loaded.teams) + "\n"
     if file is None:
         sys.stdout.write(drawn)
         return
@@ -104,6 +119,30 @@ def run_tests(
     from agentkit.cli.test_report import run
 
     run(path, pattern=name, junit=junit, as_json=as_json)
+
+
+@app.command()
+def tools(path: Name, *, as_json: Annotated[bool, Json] = False) -> None:
+    """List each agent's tools as its model is told of them. Imports functions, connects MCP servers."""
+    from dataclasses import asdict
+
+    from agentkit.cli.session import Session
+    from agentkit.wiring.mcp import listed_tools
+
+    with Session() as session:
+        loaded = session.kit.blueprint(path)
+        found = session.run(listed_tools(session.kit, loaded))
+        session.display.stop()
+    if as_json:
+        print_json({agent: [asdict(tool) for tool in listed] for agent, listed in found.items()})
+        return
+    for agent, listed in found.items():
+        out.print(f"[bold]{agent}[/]" + ("" if listed else "  [dim]no tools[/]"))
+        for tool in listed:
+            out.print(f"  {tool.name}  ", end="", markup=False)
+            out.print(tool.source, style="dim", markup=False)
+            about = " ".join(tool.description.split())
+            out.print(f"      {about or '(no description)'}", style="dim", markup=False)
 
 
 @app.command("list")

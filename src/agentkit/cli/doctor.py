@@ -135,7 +135,9 @@ def _blueprints(session: Session) -> list[Finding]:
                 Finding("blueprint", ok=False, detail=detail, fix=f"agentkit blueprint validate {name}")
             )
         else:
-            findings.append(Finding("blueprint", ok=True, detail=f"{name}, {len(loaded.spec.agents)} agents"))
+            findings.append(
+                Finding("blueprint", ok=True, detail=f"{name}, {len(loaded.spec.members)} agents")
+            )
     return findings
 
 

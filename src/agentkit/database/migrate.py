@@ -79,7 +79,7 @@ async def status(database: Database, folders: Iterable[Path]) -> tuple[Migration
         MigrationError: The database does not fit these files, see `apply`.
         DatabaseError: The server does not accept the connection.
     """
-    migrations = find_migrations(folders)
+    migrations = await asyncio.to_thread(find_migrations, folders)
     async with _connection(database) as connection:
         applied = await _applied(connection)
     _check(migrations, applied)
@@ -98,7 +98,7 @@ async def apply(database: Database, folders: Iterable[Path]) -> tuple[Migration,
             this version of the package does not know.
         DatabaseError: The server does not accept the connection, or has no pgvector.
     """
-    migrations = find_migrations(folders)
+    migrations = await asyncio.to_thread(find_migrations, folders)
     async with _connection(database) as connection, _locked(connection):
         applied = await _applied(connection)
         _check(migrations, applied)

@@ -6,15 +6,18 @@ LangGraph; calls from another loop, or from no loop at all, are carried over.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Durability
 
 from agentkit import portal
 from agentkit.graphs import failures
+from agentkit.graphs.pins import pinned_to
+from agentkit.graphs.prompted import noting
 from agentkit.graphs.routing.base import AgentCard
 from agentkit.llm.budgets import Limits, limited
 
@@ -32,12 +35,24 @@ class Graph(AnyGraph):
         about: What a supervisor knows of it; None for a graph that is no agent.
         limits: What the model calls of one run may spend together.
         team: Whether it is several agents, of which one may fail without the others.
+        digest: Digest of the blueprint it was compiled from, or an empty string. It is in the
+            metadata of every trace and checkpoint of its runs; see `agentkit.graphs.pins`.
+        prompts: Labels of the prompt versions it uses; in the metadata of its runs.
+        combines: Whether a team's supervisor makes one answer of several in its own words.
+        durability: When its checkpoints are written, unless a call says otherwise; None: as
+            LangGraph does.
+        agents: The graphs of a team's agents, by name.
     """
 
     home: asyncio.AbstractEventLoop | None
     about: AgentCard | None
     limits: Limits
     team: bool
+    digest: str
+    prompts: tuple[str, ...]
+    combines: bool
+    durability: Durability | None
+    agents: "Mapping[str, Graph]"
 
     @classmethod
     def adopt(
@@ -48,6 +63,10 @@ class Graph(AnyGraph):
         about: AgentCard | None = None,
         limits: Limits = NO_LIMITS,
         team: bool = False,
+        prompts: Sequence[str] = (),
+        combines: bool = False,
+        durability: Durability | None = None,
+        agents: "Mapping[str, Graph] | None" = None,
     ) -> Self:
         """Return `graph` as a `Graph`; LangGraph's builders only compile to its own class."""
         adopted = cls.__new__(cls)
@@ -56,7 +75,18 @@ class Graph(AnyGraph):
         adopted.about = about
         adopted.limits = limits
         adopted.team = team
+        adopted.digest = ""
+        adopted.prompts = tuple(prompts)
+        adopted.combines = combines
+        adopted.durability = durability
+        adopted.agents = agents or {}
         return adopted
+
+    def copy(self, update: dict[str, Any] | None = None) -> Self:
+        """Return a copy with some attributes changed; `with_config` and LangGraph's server use it."""
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self), **(update or {}))
+        return copied
 
     def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         """See `CompiledStateGraph.astream`; `ainvoke` is built on it."""
@@ -73,9 +103,10 @@ class Graph(AnyGraph):
         """See `CompiledStateGraph.aget_state`."""
         return await portal.arun(partial(super().aget_state, **kwargs), *args, on=self.home)
 
-    async def aupdate_state(self, *args: Any, **kwargs: Any) -> Any:
+    async def aupdate_state(self, config: RunnableConfig, *args: Any, **kwargs: Any) -> Any:
         """See `CompiledStateGraph.aupdate_state`."""
-        return await portal.arun(partial(super().aupdate_state, **kwargs), *args, on=self.home)
+        config = pinned_to(self.digest, config)
+        return await portal.arun(partial(super().aupdate_state, **kwargs), config, *args, on=self.home)
 
     def aget_state_history(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         """See `CompiledStateGraph.aget_state_history`."""
@@ -91,7 +122,11 @@ class Graph(AnyGraph):
         **kwargs: Any,
     ) -> Callable[[], AsyncIterator[Any]]:
         if self.limits:
-            config = limited(config, self.limits, of=f"a run of {self.name}")
+            config = limited(config, self.limits, run=self.name, owner="team" if self.team else "agent")
+        config = noting(config, self.prompts)
         if self.team:
             config = failures.collecting(config)
+        if self.durability is not None and self.checkpointer and kwargs.get("durability") is None:
+            kwargs["durability"] = self.durability
+        config = pinned_to(self.digest, config)
         return cast("Callable[[], AsyncIterator[Any]]", partial(super().astream, input, config, **kwargs))

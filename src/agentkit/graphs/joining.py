@@ -16,6 +16,7 @@ _MARK = re.compile(r"(?P<before>\w?)\[(?P<numbers>\d+(?:\s*[,;]\s*\d+)*)\](?!\()
 _SAID: Mapping[str, str] = {
     "AgentTimeoutError": "it took too long",
     "ProviderTimeoutError": "its model took too long",
+    "ContentRefusedError": "the message holds personal data it must not be shown",
     "BudgetExceededError": "the limit on what it may spend is reached",
 }
 _FAILED = "something went wrong"

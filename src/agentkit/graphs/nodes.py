@@ -87,7 +87,7 @@ def recent(messages: Sequence[AnyMessage], max_tokens: int) -> list[AnyMessage]:
             approximately (about 4 characters each). The question itself is never cut, and
             what is kept begins with one of the user's messages.
     """
-    index = _last_question(messages)
+    index = last_question(messages)
     if not index:
         return list(messages)
     earlier = trim_messages(
@@ -108,7 +108,7 @@ def fenced(prompt: Callable[[str], str]) -> Callable[[str], str]:
 
 def above_question(messages: Sequence[AnyMessage], block: str) -> list[AnyMessage]:
     """Return the messages with `block` put above the newest question, in the same message."""
-    index = _last_question(messages)
+    index = last_question(messages)
     if index is None:
         return list(messages)
     question = messages[index]
@@ -118,7 +118,8 @@ def above_question(messages: Sequence[AnyMessage], block: str) -> list[AnyMessag
     return [*messages[:index], HumanMessage(parts, id=question.id), *messages[index + 1 :]]
 
 
-def _last_question(messages: Sequence[AnyMessage]) -> int | None:
+def last_question(messages: Sequence[AnyMessage]) -> int | None:
+    """Index of the newest message of the user's, or None."""
     return next((i for i in range(len(messages) - 1, -1, -1) if messages[i].type == "human"), None)
 
 

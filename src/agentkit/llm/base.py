@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from agentkit.errors import ConfigurationError, ProviderError
 from agentkit.llm.policies import DEFAULT_ON, BreakerPolicy, Price, Reason, RetryPolicy, Timeouts
-from agentkit.llm.secrets import hide
+from agentkit.secrets import hide
 from agentkit.weights import Progress, WeightsStore
 
 ToolSpec = dict[str, Any]
@@ -49,7 +49,7 @@ class LLMConfig:
         allowed_modules: Modules that `use` may name, everything below them included.
         price: What it costs, over the price list; None asks the list.
         options: What only this provider understands; see the provider's docstring. A `SecretStr`
-            in it, however deep, reaches the provider as `agentkit.llm.secrets.reveal` gives it.
+            in it, however deep, reaches the provider as `agentkit.secrets.reveal` gives it.
     """
 
     provider: str = "auto"

@@ -20,6 +20,8 @@ from agentkit.errors import BudgetExceededError, ConfigurationError
 _KEY = "__agentkit_budget"  # LangChain keeps keys that begin so out of traces and metadata
 _UNITS = {"tokens": "{:,.0f} tokens", "cost_usd": "${:,.4f}", "model_calls": "{:,.0f} model calls"}
 
+Owner = Literal["agent", "team"]
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -55,11 +57,15 @@ class Budget:
         limits: What may be spent.
         of: Whose it is, for the error: "the agent python".
         parent: Budget this one stands within.
+        owner: What has this limit; `BudgetExceededError.of`.
     """
 
-    def __init__(self, limits: Limits, *, of: str, parent: "Budget | None" = None) -> None:
+    def __init__(
+        self, limits: Limits, *, of: str, parent: "Budget | None" = None, owner: Owner | None = None
+    ) -> None:
         self.limits = limits
         self.of = of
+        self.owner: Owner | None = owner
         self.parent = parent
         self._lock = threading.Lock()
         self._calls = 0
@@ -115,6 +121,7 @@ class Budget:
                 limit="cost_usd",
                 spent=None,
                 allowed=limits.cost_usd,
+                of=self.owner,
                 hint="Give the model a price: {input: 0, output: 0} if it costs nothing.",
             )
         self._check_one("model_calls", self._calls, limits.model_calls)
@@ -131,6 +138,7 @@ class Budget:
                 limit=limit,
                 spent=spent,
                 allowed=allowed,
+                of=self.owner,
                 hint=f"Raise limits.{limit}, or ask for less.",
             )
 
@@ -148,10 +156,14 @@ def current() -> Budget | None:
     return configurable.get(_KEY) or _scope.get()
 
 
-def limited(config: RunnableConfig | None, limits: Limits, *, of: str) -> RunnableConfig:
-    """Return `config` with a new budget, within the one that `config` or the run we are in has."""
+def limited(config: RunnableConfig | None, limits: Limits, *, run: str, owner: Owner) -> RunnableConfig:
+    """Return `config` with a new budget for a run of the graph called `run`.
+
+    It stands within the one that `config` or the run we are in has.
+    """
     given = (config or {}).get("configurable") or {}
-    budget = Budget(limits, of=of, parent=given.get(_KEY) or current())
+    parent = given.get(_KEY) or current()
+    budget = Budget(limits, of=f"a run of {run}", parent=parent, owner=owner)
     return cast("RunnableConfig", {**(config or {}), "configurable": {**given, _KEY: budget}})
 
 

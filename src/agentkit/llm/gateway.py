@@ -14,6 +14,7 @@ from agentkit.llm.base import Health, LLMConfig, LLMProvider, ProviderContext
 from agentkit.llm.cache.answers import AnswerCache, CacheSource
 from agentkit.llm.cache.provider import CachedProvider
 from agentkit.llm.chat_model import GatewayChatModel
+from agentkit.llm.lending import BorrowedModels, Lent
 from agentkit.llm.policies import DEFAULT_ON, Reason
 from agentkit.llm.pricing import PricedProvider
 from agentkit.llm.providers import PROVIDERS
@@ -68,7 +69,7 @@ class LLMGateway:
         for config in self.models.values():
             for link in (config, *config.fallbacks):
                 self._gates.add(link)
-        self._made: list[tuple[LLMConfig, GatewayChatModel]] = []
+        self._made: list[Lent] = []
         self._links: list[tuple[LLMConfig, LLMProvider]] = []
         self._lock = threading.RLock()
 
@@ -79,14 +80,19 @@ class LLMGateway:
             UnknownNameError: No model, or no provider, has that name.
             ConfigurationError: It keeps answers, and the gateway has no cache.
         """
-        config = self._config(model)
         with self._lock:
-            for known, made in self._made:
-                if known == config:
-                    return made
-            chat_model = GatewayChatModel(provider=self._chain(config), events=self._events)
-            self._made.append((config, chat_model))
-            return chat_model
+            made = self._make(self._config(model))
+            made.kept = True
+            return made.model
+
+    def borrow(self) -> BorrowedModels:
+        """Return a view of this gateway whose models can be given back, for what comes and goes.
+
+        What `chat_model` returned stays open until the gateway is closed. A model that was only
+        borrowed is closed when its last borrower gives it back: its connections, and the embedded
+        model in memory.
+        """
+        return BorrowedModels(self._lend, self._take_back)
 
     def set_fallback_chain(
         self,
@@ -123,8 +129,10 @@ class LLMGateway:
             config, fallbacks=tuple(links[1:]), fallback_on=config.fallback_on if on is None else tuple(on)
         )
         with self._lock:
+            made = self._make(config)
             # One assignment: a call takes its provider once, when it begins.
-            self.chat_model(config).provider = self._chain(wanted)
+            made.model.provider = self._chain(wanted)
+            made.links = links
 
     async def health(self) -> dict[str, Health]:
         """Whether each configured model could answer now.
@@ -153,6 +161,36 @@ class LLMGateway:
         finally:
             if self._circuits is not None:
                 await self._circuits.aclose()
+
+    def _make(self, config: LLMConfig) -> Lent:
+        for made in self._made:
+            if made.config == config:
+                return made
+        links = [_alone(link) for link in (config, *config.fallbacks)]
+        made = Lent(config, GatewayChatModel(provider=self._chain(config), events=self._events), links)
+        self._made.append(made)
+        return made
+
+    def _lend(self, model: str | LLMConfig) -> Lent:
+        with self._lock:
+            made = self._make(self._config(model))
+            made.borrowers += 1
+            return made
+
+    async def _take_back(self, returned: Sequence[Lent]) -> None:
+        with self._lock:
+            for made in returned:
+                made.borrowers -= 1
+            self._made = [made for made in self._made if made.kept or made.borrowers]
+            used = [link for made in self._made for link in made.links]
+            unused = [link for config, link in self._links if config not in used]
+            self._links = [(config, link) for config, link in self._links if config in used]
+            keys = {self._breaker_key(config) for config, _ in self._links}
+            self._breakers = {key: breaker for key, breaker in self._breakers.items() if key in keys}
+            named = [link for config in self.models.values() for link in (config, *config.fallbacks)]
+            self._gates.only([*named, *used])
+        for link in unused:
+            await link.aclose()
 
     def _config(self, model: str | LLMConfig) -> LLMConfig:
         if isinstance(model, LLMConfig):
@@ -190,7 +228,7 @@ class LLMGateway:
 
     def _new_link(self, config: LLMConfig) -> LLMProvider:
         provider = self._provider(config)
-        key = (config.use, config.model, address(config.provider, config, self._context))
+        key = self._breaker_key(config)
         name = circuit_name(config, self._context) if self._circuits is not None else None
         shared = SharedCircuit(self._circuits, name) if self._circuits and name else None
         if key not in self._breakers:
@@ -204,6 +242,9 @@ class LLMGateway:
             gates=self._gates,
             shared=shared,
         )
+
+    def _breaker_key(self, config: LLMConfig) -> tuple[object, ...]:
+        return config.use, config.model, address(config.provider, config, self._context)
 
     def _breaker(self, provider: LLMProvider, shared: SharedCircuit | None) -> CircuitBreaker:
         policy = provider.config.breaker

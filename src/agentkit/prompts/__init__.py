@@ -1,6 +1,6 @@
 """Prompts: YAML files with versions and declared variables, no prompt text in Python."""
 
-from agentkit.prompts.manager import PromptManager, PromptSummary
-from agentkit.prompts.models import Prompt
+from agentkit.prompts.manager import PromptManager
+from agentkit.prompts.models import PromptTemplate, PromptText, PromptVersion, labels
 
-__all__ = ["Prompt", "PromptManager", "PromptSummary"]
+__all__ = ["PromptManager", "PromptTemplate", "PromptText", "PromptVersion", "labels"]

@@ -1,70 +1,71 @@
-"""What a prompt file holds, and the prompt one version of it is."""
+"""What a prompt is: a template with numbered versions, and the text one of them renders to."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from agentkit.errors import PromptError
+from agentkit.errors import PromptError, UnknownNameError
+from agentkit.prompts.ranges import choose
 
 _PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
-# `render(ref, version, **variables)` could not pass these.
-RESERVED_VARIABLES = frozenset({"self", "ref", "version"})
-
-Variable = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
-class PromptVersion(BaseModel):
-    """One version of a prompt, as written in YAML."""
+class PromptText(str):
+    """Rendered text that knows which version of which prompt it was made from.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Attributes:
+        label: `ref@version`, as in traces and answers: `agents/kubernetes@1`.
+    """
 
-    template: str = Field(min_length=1, description="The text; {{name}} is replaced by that variable.")
-    variables: Mapping[Variable, str] = Field(
-        default_factory=dict[str, str], description="Every variable of the template and what it holds."
-    )
-    created: str = Field(default="", description="When this version was written, for example 2026-11-23.")
-    notes: str = Field(default="", description="Why this version exists.")
+    __slots__ = ("label",)
+
+    label: str
+
+    def __new__(cls, text: str, label: str) -> Self:
+        """Return `text`, made from the version called `label`."""
+        made = super().__new__(cls, text)
+        made.label = label
+        return made
+
+    def __reduce__(self) -> tuple[type["PromptText"], tuple[str, str]]:
+        return PromptText, (str(self), self.label)
 
 
-class PromptFile(BaseModel):
-    """A prompt file: all versions of one prompt."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(min_length=1, description="Name shown to people.")
-    description: str = Field(default="", description="What the prompt is for.")
-    versions: Mapping[Annotated[int, Field(ge=1)], PromptVersion] = Field(
-        min_length=1, description="Versions by number; a published one is never edited."
-    )
-    current: int | None = Field(default=None, description="Version used by default; the highest if absent.")
-
-    @property
-    def default(self) -> int:
-        """The version used when none is asked for."""
-        return max(self.versions) if self.current is None else self.current
+def labels(*texts: str | None) -> list[str]:
+    """Return the labels of those texts that were rendered from prompts, each once, in order."""
+    return list(dict.fromkeys(text.label for text in texts if isinstance(text, PromptText)))
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class PromptVersion:
     """One version of one prompt, ready to be rendered.
 
     Attributes:
         ref: Path of its file below the prompt folder, without the suffix: `agents/kubernetes`.
-        version: Number of the version.
-        template: Text with `{{name}}` placeholders.
-        variables: Declared variables and what each holds; exactly those the template uses.
+        version: Number of the version, from 1.
+        content: Text with `{{name}}` placeholders.
+        variables: Declared variables and what each holds; exactly those the content uses.
+        created_at: Day it was written, or None.
+        notes: Why it exists.
     """
 
     ref: str
     version: int
-    template: str
+    content: str
     variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    created_at: date | None = None
+    notes: str = ""
 
-    def render(self, **variables: object) -> str:
+    @property
+    def label(self) -> str:
+        """Its name in traces and answers: `agents/kubernetes@1`."""
+        return f"{self.ref}@{self.version}"
+
+    def render(self, **variables: object) -> PromptText:
         """Return the text with every placeholder replaced.
 
         Values are inserted as they are: a `{{name}}` inside a value stays as it is.
@@ -84,7 +85,46 @@ class Prompt:
                 f"Prompt {self.ref!r} version {self.version} cannot be rendered; {'; '.join(faults)}.",
                 hint=f"It takes: {', '.join(sorted(self.variables)) or 'no variables'}.",
             )
-        return _PLACEHOLDER.sub(lambda match: str(variables[match.group(1)]), self.template)
+        filled = _PLACEHOLDER.sub(lambda match: str(variables[match.group(1)]), self.content)
+        return PromptText(filled, self.label)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTemplate:
+    """One prompt with all its versions.
+
+    Attributes:
+        ref: What it is asked for by: `agents/kubernetes`.
+        name: Name shown to people.
+        description: What it is for.
+        versions: Its versions by number, ascending.
+        current: Number of the version used when none is asked for.
+        file: Where it was read from.
+    """
+
+    ref: str
+    name: str
+    description: str
+    versions: Mapping[int, PromptVersion]
+    current: int
+    file: Path
+
+    def version(self, wanted: int | str | None = None) -> PromptVersion:
+        """Return a version by number or range (see `agentkit.prompts.ranges`), or the current one.
+
+        Raises:
+            UnknownNameError: No version fits; the text lists those there are.
+            ValueError: `wanted` is text, but no range.
+        """
+        if wanted is None:
+            return self.versions[self.current]
+        takes = {number: frozenset(version.variables) for number, version in self.versions.items()}
+        number = choose(wanted, takes)
+        if number is None:
+            raise UnknownNameError(
+                f"version of the prompt {self.ref!r}", str(wanted), map(str, self.versions)
+            )
+        return self.versions[number]
 
 
 def placeholders(template: str) -> tuple[str, ...]:

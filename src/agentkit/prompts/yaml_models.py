@@ -1,8 +1,10 @@
 """From pydantic's errors to problems an editor can jump to."""
 
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -27,7 +29,13 @@ def validation_problems(
     return [describe(details, model, document, details["loc"]) for details in error.errors()]
 
 
-def describe(details: ErrorDetails, model: type[BaseModel], document: YamlDocument, path: KeyPath) -> Problem:
+def describe(
+    details: ErrorDetails,
+    model: type[BaseModel],
+    document: YamlDocument,
+    path: KeyPath,
+    patterns: Mapping[str, str] = MappingProxyType({}),
+) -> Problem:
     """Turn one pydantic error into a problem at `path` of `document`.
 
     Args:
@@ -35,11 +43,14 @@ def describe(details: ErrorDetails, model: type[BaseModel], document: YamlDocume
         model: What the value was validated against.
         document: File that holds the value.
         path: Place of the value in that file.
+        patterns: What regular expressions of the model mean, in words.
     """
     kind, location = details["type"], details["loc"]
     if kind == "extra_forbidden":
         owner = model_at(model, location[:-1])
         message = unknown_choice("key", str(location[-1]), keys_of(owner) if owner else ())
+        if owner and nearest(str(location[-1]), keys_of(owner)) is None:
+            message += _belongs(str(location[-1]), owner)
         return document.problem(message, path, key=True)
     if kind == "invalid_key":
         return document.problem(f"The key {location[-1]!r} must be text: put it in quotes.", path, key=True)
@@ -49,7 +60,7 @@ def describe(details: ErrorDetails, model: type[BaseModel], document: YamlDocume
             f"{where + ': ' if where else ''}the key {location[-1]!r} is missing.", path[:-1], key=True
         )
     label = ".".join(str(part) for part in path) or "the file"
-    return document.problem(f"{label}: {_said(details)}", path)
+    return document.problem(f"{label}: {_said(details, patterns)}{_instead(details, model)}", path)
 
 
 def keys_of(model: type[BaseModel]) -> tuple[str, ...]:
@@ -77,10 +88,18 @@ def _is_mapping(annotation: Any) -> bool:
 
 
 def _without_none(annotation: Any) -> Any:
+    """The type itself: what is annotated, and the first of several that is not None."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _without_none(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return next((kind for kind in typing.get_args(annotation) if kind is not type(None)), None)
+        kinds = (kind for kind in typing.get_args(annotation) if kind is not type(None))
+        return _without_none(next(kinds, None))
     return annotation
 
+
+_PLAIN = re.compile(r"[\w./-]{1,60}")
+_SHORT = frozenset({"name", "ref", "provider", "path"})
+"""Keys an entry may be mistaken for; others come first by chance."""
 
 _WANTED = {
     "string_type": "must be text (put it in quotes)",
@@ -99,15 +118,48 @@ _WANTED = {
 }
 
 
-def _said(details: ErrorDetails) -> str:
-    context = details.get("ctx", {})
-    if details["type"] == "value_error":
+def _said(details: ErrorDetails, patterns: Mapping[str, str]) -> str:
+    context, kind, given = details.get("ctx", {}), details["type"], details["input"]
+    if kind == "value_error":
         return str(context.get("error", details["msg"]))
-    wanted = _WANTED.get(details["type"])
+    if kind in ("string_pattern_mismatch", "string_too_short"):
+        default = "must not be empty." if kind == "string_too_short" else details["msg"]
+        return patterns.get(str(context.get("pattern")), default)
+    if kind == "literal_error" and isinstance(given, str):
+        guess = nearest(given, re.findall("'([^']*)'", str(context.get("expected", ""))))
+        suggestion = f" Did you mean {guess!r}?" if guess else ""
+        return f"should be {context.get('expected')}, not {given!r}.{suggestion}"
+    wanted = _WANTED.get(kind)
     if wanted is None:
         return details["msg"].removeprefix("Input ").rstrip(".") + "."
-    given = details["input"]
-    return f"{wanted}, not {_kind(given)}."
+    return f"{wanted}, not {given if kind == 'int_from_float' else _kind(given)}."
+
+
+def _instead(details: ErrorDetails, model: type[BaseModel]) -> str:
+    """What to write instead, where that is plain."""
+    kind, location, given = details["type"], details["loc"], details["input"]
+    if kind in ("tuple_type", "list_type"):
+        if isinstance(given, dict):
+            return " Begin each entry with '- '."
+        return f" Write [{given}]." if isinstance(given, str) and _PLAIN.fullmatch(given) else ""
+    if kind not in ("model_type", "model_attributes_type", "mapping_type", "dict_type") or not location:
+        return ""
+    owner = model_at(model, location)
+    if owner is not None and str(location[-1]) in keys_of(owner):
+        return f" {str(location[-1])!r} is a key of such an entry: indent it below the entry's name."
+    first = keys_of(owner)[0] if owner else ""
+    if first in _SHORT and isinstance(given, str) and _PLAIN.fullmatch(given):
+        return f" Write {{{first}: {given}}}."
+    return ""
+
+
+def _belongs(key: str, owner: type[BaseModel]) -> str:
+    """Where an unknown key belongs, if it is one of a section beside it."""
+    sections = (
+        name for name in keys_of(owner) if (below := model_at(owner, (name,))) and key in keys_of(below)
+    )
+    section = next(sections, None)
+    return f" It belongs under {section!r}." if section else ""
 
 
 def _kind(value: object) -> str:

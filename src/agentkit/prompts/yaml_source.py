@@ -6,8 +6,11 @@ with PyYAML's parser: `no`, `on`, `010` and `12:30` mean what they look like, on
 huge, deep, or made huge by aliases are refused; all faults are collected, none is raised.
 """
 
+import errno
 import math
+import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +18,14 @@ from typing import Any, cast
 import yaml
 
 from agentkit.errors import Problem
+from agentkit.prompts.yaml_faults import explain
 
 KeyPath = tuple[str | int, ...]
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
 MAX_VALUES = 50_000
+MAX_PROBLEMS = 100
 _EXCERPT_CHARS = 200
 
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -98,8 +103,9 @@ class YamlDocument:
         return Problem(message, self.file, place.line, place.column, excerpt)
 
     def report(self, message: str, place: Position) -> None:
-        """Add a problem at `place`."""
-        self.problems.append(self.problem_at(message, place))
+        """Add a problem at `place`; of very many, the first are enough."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(self.problem_at(message, place))
 
     def record(self, path: KeyPath, place: Position, *, key: bool = False) -> None:
         """Remember where `path` (or its key) is written."""
@@ -120,8 +126,7 @@ def read_yaml(path: Path, *, display: str | None = None) -> YamlDocument:
     """
     document = YamlDocument(display or str(path))
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+        data = _content(path)
     except OSError as error:
         document.problems.append(
             Problem(f"The file cannot be read: {error.strerror or error}.", document.file)
@@ -141,6 +146,18 @@ def read_yaml(path: Path, *, display: str | None = None) -> YamlDocument:
     return parse_yaml(text, document.file)
 
 
+def _content(path: Path) -> bytes:
+    """The first bytes of a regular file, one more than are allowed; a pipe would keep us waiting.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "It is not a regular file")
+        return stream.read(MAX_BYTES + 1)
+
+
 def parse_yaml(text: str, file: str) -> YamlDocument:
     """Parse YAML text; `file` is the name for problems."""
     document = YamlDocument(file, text.removeprefix("\ufeff"))
@@ -149,12 +166,12 @@ def parse_yaml(text: str, file: str) -> YamlDocument:
         return document
     try:
         node = loader.get_single_node()
-    except _TooDeepError as error:
-        document.report(f"Nested deeper than {MAX_DEPTH} levels.", error.place)
+    except _TooMuchError as error:
+        document.report(error.message, error.place)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        said = ": ".join(part for part in (error.context, error.problem) if part)
-        document.report(f"Invalid YAML: {said}.", _place(mark, mark) if mark else Position(1, 1))
+        fault = explain(error, document.text)
+        place = Position(fault.line + 1, fault.column + 1, fault.index, fault.index)
+        document.report(f"Invalid YAML: {fault.message}.", place)
     else:
         if node is not None:
             _Builder(document).build(node)
@@ -198,9 +215,10 @@ def _place(start: yaml.Mark, end: yaml.Mark) -> Position:
     return Position(start.line + 1, start.column + 1, start.index, end.index)
 
 
-class _TooDeepError(Exception):
-    def __init__(self, place: Position) -> None:
-        super().__init__()
+class _TooMuchError(Exception):
+    def __init__(self, message: str, place: Position) -> None:
+        super().__init__(message)
+        self.message = message
         self.place = place
 
 
@@ -210,13 +228,16 @@ class _Loader(yaml.SafeLoader):
     # Every plain scalar is composed as text: YAML 1.1's guesses never run.
     yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - PyYAML's own declaration
     _depth = 0
+    _left = 2 * MAX_VALUES  # keys are nodes as well
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._depth += 1
-        if self._depth > MAX_DEPTH:
+        self._left -= 1
+        if self._depth > MAX_DEPTH or self._left < 0:
             event = cast(yaml.Event, self.peek_event())  # pyright: ignore[reportUnknownMemberType] - no stub
             mark = cast(yaml.Mark, event.start_mark)
-            raise _TooDeepError(_place(mark, mark))
+            deep, many = f"Nested deeper than {MAX_DEPTH} levels.", f"More than {MAX_VALUES} values."
+            raise _TooMuchError(many if self._left < 0 else deep, _place(mark, mark))
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -280,7 +301,7 @@ class _Builder:
 
     def _key(self, node: yaml.Node, place: Position) -> str | int | None:
         if not isinstance(node, yaml.ScalarNode):
-            self._document.report("A key must be text or a whole number.", place)
+            self._document.report("A key must be text or a whole number; put {{…}} in quotes.", place)
             return None
         if node.value == "<<" and node.style is None:
             self._document.report("Merge keys (<<) are not supported: write the keys out.", place)
@@ -294,4 +315,5 @@ class _Builder:
 
     def _refuse_tag(self, node: yaml.Node, expected: str, place: Position) -> None:
         if node.tag != f"tag:yaml.org,2002:{expected}":
-            self._document.report(f"Tags are not supported: remove {node.tag!r}.", place)
+            written = node.tag.replace("tag:yaml.org,2002:", "!!")
+            self._document.report(f"Tags are not supported: remove {written!r}.", place)

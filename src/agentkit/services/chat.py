@@ -1,104 +1,47 @@
-"""One turn of a conversation: run the graph, tell what happens, return the answer."""
+"""Conversations with one compiled blueprint: a turn, what waits in it for a person, and going on."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, cast
+from contextlib import aclosing
+from typing import cast
 from uuid import uuid4
-
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
-from langchain_core.runnables import RunnableConfig
 
 from agentkit.context import RunContext
 from agentkit.graphs.bridge import Graph
-from agentkit.graphs.state import AgentPart, RouteDecision, Source
-from agentkit.services.several import Several
-from agentkit.services.usage import Usage, UsageCounter
+from agentkit.graphs.decision import Decision
+from agentkit.services.decisions import Answers
+from agentkit.services.graph_turns import GraphTurns
+from agentkit.services.graphs import Always, Graphs
+from agentkit.services.pauses import Pause, Thread, WaitingCall
+from agentkit.services.turn import Answer, ChatEvent, ToolCallRecord
 
-
-@dataclass(frozen=True, slots=True)
-class ToolCallRecord:
-    """One tool call and what it returned."""
-
-    id: str
-    name: str
-    args: dict[str, Any]
-    result: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The outcome of a turn: the body of the chat route, and of `agentkit chat --json`."""
-
-    answer: str
-    thread_id: str
-    request_id: str
-    route: RouteDecision
-    sources: list[Source]
-    tool_calls: list[ToolCallRecord]
-    usage: Usage
-    model: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object of the contract; the scores stay in state and traces."""
-        body = asdict(self)
-        body["route"] = {key: self.route[key] for key in ("agents", "method", "reason")}
-        return body
-
-
-@dataclass(frozen=True, slots=True)
-class ChatEvent:
-    """Something that happened during a turn.
-
-    Attributes:
-        type: `route` (data: RouteDecision), `sources` (list of Source), `token` (str),
-            `tool_call` and `tool_result` (ToolCallRecord), `part` (AgentPart, when one of
-            several agents is done), `usage` (Usage), `done` (Answer).
-        data: As listed for the type.
-    """
-
-    type: Literal["route", "sources", "token", "tool_call", "tool_result", "part", "usage", "done"]
-    data: Any
-
-
-@dataclass(slots=True)
-class _Turn:
-    """What has been gathered so far."""
-
-    route: RouteDecision = field(
-        default_factory=lambda: RouteDecision(agents=[], method="direct", scores={}, reason="")
-    )
-    sources: list[Source] = field(default_factory=list[Source])
-    tool_calls: dict[str, ToolCallRecord] = field(default_factory=dict[str, ToolCallRecord])
-    answers: list[str] = field(default_factory=list[str])
-    models: list[str] = field(default_factory=list[str])
-    several: Several | None = None
+__all__ = ["Answer", "ChatEvent", "ChatService", "Decision", "Pause", "ToolCallRecord", "WaitingCall"]
 
 
 class ChatService:
     """Runs turns on one compiled blueprint.
 
     Args:
-        graph: From `Kit.graph` or `build_supervisor`.
+        graph: From `Kit.graph` or `build_supervisor`; or what chooses one for each turn,
+            from `Kit.live`.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph | Graphs) -> None:
+        self._graphs = Always(graph) if isinstance(graph, Graph) else graph
 
     async def ask(
         self, message: str, *, thread_id: str | None = None, context: RunContext | None = None
     ) -> Answer:
         """Return the answer to `message`; arguments and errors as for `stream`."""
-        async for event in self.stream(message, thread_id=thread_id, context=context):
-            if event.type == "done":
-                return cast("Answer", event.data)
-        raise AssertionError("a turn ends with `done`")
+        return await _last(self.stream(message, thread_id=thread_id, context=context))
 
     async def stream(
         self, message: str, *, thread_id: str | None = None, context: RunContext | None = None
     ) -> AsyncGenerator[ChatEvent]:
         """Run one turn and yield what happens, `done` last.
 
-        Closing the generator cancels the turn; the thread keeps the message and can go on.
+        Turns of one thread run one after another. Closing the generator cancels the turn; the
+        thread keeps the message and can go on. A turn that has to wait for a person ends as
+        well: its answer has `interrupts`, and `resume` goes on with it.
 
         Args:
             message: What the user says.
@@ -106,111 +49,77 @@ class ChatService:
             context: Who asks; None for the anonymous default.
 
         Raises:
+            ThreadPausedError: The thread waits for a person; the message is not taken.
+            BlueprintUnavailableError: It waits in a state of the blueprint that is gone.
             ProviderError: The model failed; where several agents were asked, those of all.
             AgentTimeoutError: The agent took too long; likewise.
             DatabaseError: The store or the checkpointer failed.
         """
-        context = context or RunContext()
-        thread_id = thread_id or uuid4().hex
-        counter = UsageCounter()
-        config: RunnableConfig = {
-            "configurable": {"thread_id": thread_id},
-            "callbacks": [counter],
-            "metadata": {"request_id": context.request_id},
-            "run_name": self._graph.name,
-        }
-        turn = _Turn()
-        parts = self._graph.astream(
-            {"messages": [("user", message)]},
-            config,
-            context=context,
-            stream_mode=["messages", "custom", "updates"],
-            subgraphs=True,
-        )
-        async for namespace, mode, part in parts:
-            for event in _events(turn, cast("tuple[str, ...]", namespace), cast("str", mode), part):
-                yield event
-        usage = counter.usage
-        yield ChatEvent("usage", usage)
-        answer = Answer(
-            answer="\n\n".join(turn.answers),
-            thread_id=thread_id,
-            request_id=context.request_id,
-            route=turn.route,
-            sources=turn.sources,
-            tool_calls=list(turn.tool_calls.values()),
-            usage=usage,
-            model=", ".join(dict.fromkeys(model for model in turn.models if model)),
-        )
-        yield ChatEvent("done", answer)
+        new, thread_id = thread_id is None, thread_id or uuid4().hex
+        async with self._graphs.for_turn(thread_id) as graph:
+            turn = GraphTurns(graph).stream(message, thread_id, context or RunContext(), new=new)
+            async with aclosing(turn):
+                async for event in turn:
+                    yield event
+
+    async def pending(self, thread_id: str) -> list[Pause]:
+        """Return what waits for a person in a thread; nothing for a thread that does not exist.
+
+        Raises:
+            ConfigurationError: The graph keeps no conversations.
+        """
+        async with self._graphs.for_resume(thread_id) as graph:
+            return await GraphTurns(graph).pending(thread_id)
+
+    async def thread(self, thread_id: str) -> Thread:
+        """Return what was said in a thread and what waits in it. Raises as `pending`."""
+        async with self._graphs.for_resume(thread_id) as graph:
+            return await GraphTurns(graph).thread(thread_id)
+
+    async def resume(
+        self, thread_id: str, decisions: Answers, *, context: RunContext | None = None
+    ) -> AsyncGenerator[ChatEvent]:
+        """Go on with a paused turn, in this process or another one, and yield what happens.
+
+        The events are those of `stream`, and complete: the route comes first, and the tokens make
+        up the whole answer, what other agents said before the pause included. What is not decided
+        on goes on waiting: `done` lists it again. Where two answer the same interrupt at the same
+        time, one is first; the other waits and then gets `UnknownInterruptError`.
+
+        A tool runs once for each approval, unless it fails or the process ends while it runs. Then
+        nobody knows what it did: after a crash its call waits again; after an error the turn has
+        failed, a new message may follow, and `resume` without decisions tries that call again.
+
+        Args:
+            thread_id: The conversation.
+            decisions: By interrupt id: a `Decision`, or what `Decision.parse` reads; for a
+                question of a tool's own, whatever it asks for. None at all: a turn that failed
+                after its pauses were answered goes on from there, without asking again.
+            context: For whom the rest is run: who asked, as a rule, not who decides.
+
+        Raises:
+            UnknownInterruptError: An interrupt does not wait there, or no longer.
+            DecisionError: A decision is not allowed, or its arguments do not fit. Nothing is
+                lost then, and everything waits as before.
+            ConfigurationError: The graph keeps no conversations.
+            AgentKitError: As for `stream`.
+        """
+        async with self._graphs.for_resume(thread_id) as graph:
+            turn = GraphTurns(graph).resume(thread_id, decisions, context or RunContext())
+            async with aclosing(turn):
+                async for event in turn:
+                    yield event
+
+    async def decide(
+        self, thread_id: str, decisions: Answers, *, context: RunContext | None = None
+    ) -> Answer:
+        """Return the answer of a paused turn; arguments and errors as for `resume`."""
+        return await _last(self.resume(thread_id, decisions, context=context))
 
 
-def _events(turn: _Turn, namespace: tuple[str, ...], mode: str, part: Any) -> list[ChatEvent]:
-    """Note one part of the graph's stream, and say it in our words."""
-    if mode == "messages":
-        message = cast("BaseMessage", part[0])
-        if not isinstance(message, (AIMessage, AIMessageChunk)) or not message.text:
-            return []
-        said = turn.several.token(_node(namespace), message.text) if turn.several else message.text
-        return [ChatEvent("token", said)] if said else []
-    if mode == "custom":
-        return _announced(turn, cast("dict[str, Any]", part))
-    events: list[ChatEvent] = []
-    for update in cast("dict[str, Any]", part).values():
-        if not isinstance(update, dict):  # nothing, or an interrupt
-            continue
-        changed = cast("dict[str, Any]", update)
-        for message in cast("list[BaseMessage]", changed.get("messages") or []):
-            if namespace:
-                events += _tool_events(turn, message)
-            elif isinstance(message, AIMessage):
-                turn.answers.append(message.text)
-                turn.models.append(str(message.response_metadata.get("model_name", "")))
-        if turn.several and not namespace:
-            events += _part_events(turn, turn.several, changed)
-    return events
-
-
-def _announced(turn: _Turn, part: dict[str, Any]) -> list[ChatEvent]:
-    if part.get("type") == "route":
-        turn.route = part["route"]
-        if len(turn.route["agents"]) > 1:
-            turn.several = Several(turn.route["agents"], combined=part["combined"])
-        return [ChatEvent("route", turn.route)]
-    if part.get("type") == "sources" and turn.several is None:  # of several, their numbers come later
-        turn.sources += part["sources"]
-        return [ChatEvent("sources", part["sources"])]
-    return []
-
-
-def _part_events(turn: _Turn, several: Several, update: dict[str, Any]) -> list[ChatEvent]:
-    """What there is to say of several agents: some are done, or all are and their answer is made."""
-    events: list[ChatEvent] = []
-    if isinstance(update.get("parts"), list):
-        done = cast("list[AgentPart]", update["parts"])
-        events += [ChatEvent("part", part) for part in done]
-        for sources, words in several.finished(done):
-            events += [ChatEvent("sources", sources)] if sources else []
-            events += [ChatEvent("token", words)] if words else []
-        turn.sources = several.sources
-        turn.models = several.models
-    elif turn.answers and (rest := several.rest(turn.answers[-1])):
-        events.append(ChatEvent("token", rest))
-    return events
-
-
-def _node(namespace: tuple[str, ...]) -> str:
-    return namespace[0].partition(":")[0] if namespace else ""
-
-
-def _tool_events(turn: _Turn, message: BaseMessage) -> list[ChatEvent]:
-    if isinstance(message, ToolMessage):
-        call = turn.tool_calls.get(message.tool_call_id)
-        name = call.name if call else message.name or ""
-        record = ToolCallRecord(message.tool_call_id, name, call.args if call else {}, message.text)
-        turn.tool_calls[record.id] = record
-        return [ChatEvent("tool_result", record)]
-    calls = message.tool_calls if isinstance(message, AIMessage) else []
-    records = [ToolCallRecord(call["id"] or "", call["name"], call["args"]) for call in calls]
-    turn.tool_calls.update({record.id: record for record in records})
-    return [ChatEvent("tool_call", record) for record in records]
+async def _last(events: AsyncGenerator[ChatEvent]) -> Answer:
+    async with aclosing(events):
+        async for event in events:
+            if event.type == "done":
+                return cast("Answer", event.data)
+    raise AssertionError("a turn ends with `done`")

@@ -8,6 +8,7 @@ A combined answer is heard alone.
 from collections.abc import Iterable, Sequence
 
 from agentkit.graphs.joining import Joining, heading, section
+from agentkit.graphs.limits import sentence
 from agentkit.graphs.state import AgentPart, Source
 
 
@@ -76,7 +77,10 @@ class Several:
             return ""
         words = section(part)
         if len(self._joining.parts) == 1 and self._shown:  # heard already, if not to its end
-            words = "" if part["status"] == "answered" else f"\n\n{part['text']}"
+            unsaid = [sentence(limit) for limit in part.get("limits_reached", [])]
+            words = "".join(f"\n\n{text}" for text in unsaid)
+            if part["status"] not in ("answered", "limited"):
+                words = f"\n\n{part['text']}"
         elif self._shown:
             words = f"\n\n{words}"
         self._shown += words

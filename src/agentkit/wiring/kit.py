@@ -7,11 +7,13 @@ closes whatever was opened, last opened first.
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from agentkit import portal
+from agentkit.blueprints import MIGRATIONS as BLUEPRINT_MIGRATIONS
 from agentkit.blueprints.llm_config import model_config
 from agentkit.errors import ConfigurationError
 from agentkit.events import DownloadProgressed, EventBus, IngestProgressed, StageStarted
@@ -22,28 +24,36 @@ from agentkit.prompts import PromptManager
 from agentkit.rag import MIGRATIONS
 from agentkit.resources import search_path
 from agentkit.settings import Settings
+from agentkit.tools.mcp import McpServers
 from agentkit.weights import WeightsStore
+from agentkit.wiring.answers import open_answer_cache
 from agentkit.wiring.blueprints import check_blueprint, project_root
+from agentkit.wiring.checkpoints import open_checkpointer, open_memory
+from agentkit.wiring.live import keep, open_live
+from agentkit.wiring.mcp import mcp_tools
 
 if TYPE_CHECKING:
     from langchain_core.caches import BaseCache
     from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.store.base import BaseStore
 
     from agentkit.blueprints import LoadedBlueprint
     from agentkit.database.migrate import Migration
     from agentkit.database.pool import Pool
     from agentkit.graphs.bridge import Graph
+    from agentkit.llm.lending import ChatModels
     from agentkit.llm.providers.scripted import Script
     from agentkit.llm.resilience.shared import SharedCircuits
     from agentkit.rag.embeddings import EmbeddingModel
     from agentkit.rag.ingest import Ingestor, IngestReport
     from agentkit.rag.vector_store import PgVectorStore
+    from agentkit.services.live import LiveBlueprint
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-MIGRATION_FOLDERS = (MIGRATIONS, LLM_MIGRATIONS)
+MIGRATION_FOLDERS = (MIGRATIONS, LLM_MIGRATIONS, BLUEPRINT_MIGRATIONS)
 """Folders of SQL migrations, see `agentkit.database.migrate`."""
 
 _LOOP_PATIENCE = 0.25
@@ -61,9 +71,12 @@ class Kit:
         prompts: Prompts by name and version.
         weights: Model weights on this machine.
         gateway: Chat models by name.
+        mcp: MCP servers that were connected.
     """
 
-    def __init__(self, settings: Settings, events: EventBus) -> None:
+    def __init__(
+        self, settings: Settings, events: EventBus, *, home: asyncio.AbstractEventLoop | None = None
+    ) -> None:
         self.settings = settings
         self.events = events
         self.prompts = PromptManager(search_path("prompts", settings.prompts_dir))
@@ -83,51 +96,83 @@ class Kit:
             vllm_base_url=settings.vllm.base_url,
             cache=self._answer_cache,
         )
-        self._home = asyncio.get_running_loop()
+        self._home = home or asyncio.get_running_loop()
         self._closed = False
         self._parts: dict[str, asyncio.Task[Any]] = {}
-        self._graphs: dict[str, Graph] = {}
+        self._graphs: dict[tuple[str, bool], Graph] = {}
         self._building = asyncio.Lock()
         self._resources = AsyncExitStack()
         self._resources.push_async_callback(self.gateway.aclose)
+        self.mcp = McpServers()
+        self._resources.push_async_callback(self.mcp.aclose)
 
     def blueprint(self, name_or_path: str | Path) -> "LoadedBlueprint":
         """Find, read and check a blueprint; nothing is started for it. Raises as `check_blueprint`."""
         return check_blueprint(name_or_path, self.settings, self.prompts)
 
-    async def graph(self, name_or_path: str | Path) -> "Graph":
+    async def graph(self, name_or_path: str | Path, *, checkpointer: bool = True) -> "Graph":
         """Return the compiled graph of a blueprint, cached by the blueprint's digest.
 
         The first call for a digest brings the blueprint's knowledge sources up to date.
+
+        Args:
+            name_or_path: Name of a blueprint, or path of its folder or file.
+            checkpointer: False leaves the blueprint's out, for a server that brings its own.
 
         Raises:
             UnknownNameError: There is no such blueprint.
             BlueprintError: It is faulty.
             DatabaseError: The database it needs is not available.
             WeightsError: The embedding model it needs is not available.
+            McpServerError: An MCP server its agents use cannot be reached.
         """
         loaded = await asyncio.to_thread(self.blueprint, name_or_path)
         async with self._building:
-            if loaded.digest not in self._graphs:
+            key = loaded.digest, checkpointer
+            if key not in self._graphs:
                 for warning in loaded.warnings:
                     logger.warning("%s", warning)
                 await self.refresh(loaded)
-                self._graphs[loaded.digest] = await self._compile(loaded)
-            return self._graphs[loaded.digest]
+                kind = None if checkpointer else "none"
+                self._graphs[key] = await self._compile(loaded, checkpointer=kind)
+                if checkpointer:
+                    await keep(self, loaded)
+            return self._graphs[key]
+
+    def live(
+        self, name_or_path: str | Path, *, watch: bool = False, poll: float | None = None
+    ) -> "AbstractAsyncContextManager[LiveBlueprint]":
+        """Open a blueprint that may change while it runs; threads stay on the graph they wait in.
+
+        Args:
+            name_or_path: Name of a blueprint, or path of its folder or file.
+            watch: Whether to follow changes of its files and prompts.
+            poll: Look for them every so many seconds, where the file system tells nothing (NFS).
+
+        Raises:
+            MissingExtraError: `watch` needs the extra `reload`; `poll` does not.
+        """
+        return open_live(self, name_or_path, self._compile, self._checkpointer, watch=watch, poll=poll)
 
     async def refresh(self, loaded: "LoadedBlueprint") -> "list[IngestReport]":
-        """Bring a blueprint's knowledge sources up to date; unchanged files cost one query."""
-        if not loaded.sources:
-            return []
-        ingestor = await self.ingestor()
-        root = project_root(loaded)
+        """Bring a blueprint's knowledge sources, and its teams', up to date.
+
+        Unchanged files cost one query.
+        """
+        # Each part names its documents as it does when it runs by itself; a team may be there twice.
+        named = {
+            (source.path, source.scope, project_root(part)): part.spec.name
+            for part in loaded.everything()
+            for source in part.sources
+        }
         reports: list[IngestReport] = []
-        for source in loaded.sources:
+        for (path, scope, root), name in named.items():
+            ingestor = await self.ingestor()
             report = await ingestor.ingest(
-                [source.path], scope=source.scope, root=root, sync=True, progress=self._ingesting
+                [path], scope=scope, root=root, sync=True, progress=self._ingesting
             )
             for error in report.errors:
-                logger.warning("a knowledge source of %s is left out: %s", loaded.spec.name, error)
+                logger.warning("a knowledge source of %s is left out: %s", name, error)
             reports.append(report)
         return reports
 
@@ -275,26 +320,8 @@ class Kit:
         return await portal.arun(self.answer_cache, on=self._home)
 
     async def _open_answer_cache(self) -> "BaseCache":
-        url = self.settings.redis_url
-        store = self.settings.cache.store or ("postgres" if url is None else "redis")
-        if store == "memory":
-            from agentkit.llm.cache.memory import MemoryCache
-
-            return MemoryCache()
-        if store == "postgres":
-            from agentkit.llm.cache.postgres import PostgresCache
-
-            return PostgresCache(await self.pool())
-        if url is None:
-            raise ConfigurationError(
-                "The response cache is to be in Redis, and no address is set.",
-                hint="Set AGENTKIT_REDIS_URL.",
-            )
-        from agentkit.llm.cache.redis import RedisCache
-
-        cache = RedisCache(url.get_secret_value())
-        self._resources.push_async_callback(cache.aclose)
-        return cache
+        closing = self._resources.push_async_callback
+        return await open_answer_cache(self.settings, self.pool, closing)
 
     async def test_graph(
         self, loaded: "LoadedBlueprint", scripts: "Mapping[str, Script] | None", *, retrieve: bool
@@ -312,7 +339,8 @@ class Kit:
         self,
         loaded: "LoadedBlueprint",
         *,
-        checkpointer: str | None = None,
+        checkpointer: "str | BaseCheckpointSaver[Any] | None" = None,
+        gateway: "ChatModels | None" = None,
         scripts: "Mapping[str, Script] | None" = None,
         retrieve: bool = True,
     ) -> "Graph":
@@ -320,37 +348,38 @@ class Kit:
 
         stored = retrieve and needs_store(loaded)
         embeds = needs_embeddings(loaded, retrieve=retrieve)
-        parts = Parts(
+        # A test's graph has a memory of its own, as it has conversations of its own.
+        memory = await self._memory(loaded.spec.runtime.store, alone=checkpointer == "memory")
+        if checkpointer is None or isinstance(checkpointer, str):
+            checkpointer = await self._checkpointer(checkpointer or loaded.spec.runtime.checkpointer)
+        if scripts is not None:
             # Breakers and models of a test are its own: the next test starts with a clean slate.
-            gateway=self.gateway
-            if scripts is None
-            else LLMGateway({}, events=self.events, weights=self.weights),
+            gateway = LLMGateway({}, events=self.events, weights=self.weights)
+        parts = Parts(
+            gateway=gateway or self.gateway,
             embeddings=await self.embeddings() if embeds else None,
             store=await self.store() if stored else None,
-            checkpointer=await self._checkpointer(checkpointer or loaded.spec.runtime.checkpointer),
+            checkpointer=checkpointer,
+            memory=memory,
             events=self.events,
             home=asyncio.get_running_loop(),
             scripts=scripts,
+            mcp_tools=await mcp_tools(self.mcp, loaded, scripts),
         )
         # In a thread: it imports the providers' SDKs and the blueprint's tools.
         return await asyncio.to_thread(compile_blueprint, loaded, parts)
 
     async def _checkpointer(self, kind: str) -> "BaseCheckpointSaver[Any] | None":
-        if kind == "postgres":
-            from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+        return await open_checkpointer(kind, self.pool, self.database_url)
 
-            from agentkit.database.migrate import migration_lock
-
-            saver = AsyncPostgresSaver(await self.pool())
-            # Its own migrations have no lock, and two first starts at once would collide.
-            async with migration_lock(await self.database_url()):
-                await saver.setup()
-            return saver
-        if kind == "memory":
-            from langgraph.checkpoint.memory import InMemorySaver
-
-            return InMemorySaver()
-        return None
+    async def _memory(self, kind: str, *, alone: bool) -> "BaseStore | None":
+        """The store for what outlasts a conversation; a graph `alone` has one of its own, for a test."""
+        if kind == "none":
+            return None
+        if alone:
+            return await open_memory("memory", self.pool, self.database_url)
+        opening = partial(open_memory, kind, self.pool, self.database_url)
+        return await self._once(f"memory: {kind}", opening)
 
     def downloading(self, name: str, done: int, total: int) -> None:
         """Report a download of weights; a `Progress` for `WeightsStore`."""

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from langchain_core.messages import AnyMessage
 
@@ -17,6 +17,9 @@ SUPERVISOR = "supervisor"
 """The supervisor's name, as a node and among the scores of a route."""
 
 HISTORY_TOKENS = 2000
+
+Scores = dict[str, float]
+"""Score of each agent and, as `supervisor`, of the supervisor itself; in [-1, 1]."""
 
 ANYONE = RunContext(request_id="")
 """Who asks, where nobody said."""
@@ -32,6 +35,10 @@ class AgentCard:
         examples: Questions it should get.
         history_tokens: Most tokens of earlier messages it is given.
         timeout: Most seconds a supervisor waits for its answer, or None.
+        history: What it is given of the conversation.
+        returns: What it hands back into the conversation.
+        tools: Whether it calls tools.
+        handoffs: Agents it may hand the question to.
     """
 
     name: str
@@ -39,13 +46,21 @@ class AgentCard:
     examples: tuple[str, ...] = ()
     history_tokens: int = HISTORY_TOKENS
     timeout: float | None = None
+    history: Literal["task", "task_and_summary", "full"] = "full"
+    returns: Literal["last_message", "full"] = "last_message"
+    tools: bool = False
+    handoffs: tuple[str, ...] = ()
 
 
 class RoutingStrategy(Protocol):
     """Decides who answers, or passes by returning None."""
 
     async def decide(
-        self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard], context: RunContext = ANYONE
+        self,
+        messages: Sequence[AnyMessage],
+        agents: Sequence[AgentCard],
+        context: RunContext = ANYONE,
+        scores: Scores | None = None,
     ) -> RouteDecision | None:
         """Return a decision for the last user message, or None to let the next strategy try.
 
@@ -53,6 +68,8 @@ class RoutingStrategy(Protocol):
             messages: The conversation, oldest first; the last is the user's.
             agents: The candidates, always in the same order.
             context: Who asks.
+            scores: What strategies before this one found. One that computes scores writes them
+                there, also when it passes.
         """
         ...
 
@@ -72,7 +89,7 @@ class Routing:
     async def decide(
         self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard], context: RunContext = ANYONE
     ) -> RouteDecision:
-        """Return the first decision any strategy makes.
+        """Return the first decision any strategy makes, with the scores of those before it.
 
         Raises:
             ProviderError: No strategy decided, and the last one could not ask its model. The
@@ -80,9 +97,10 @@ class Routing:
             EmbeddingError: Likewise, of an embedding model.
         """
         failure: ProviderError | EmbeddingError | None = None
+        scores: Scores = {}
         for strategy in self.strategies:
             try:
-                decision = await strategy.decide(messages, agents, context)
+                decision = await strategy.decide(messages, agents, context, scores)
             except ScriptError:  # a test's own mistake
                 raise
             except (ProviderError, EmbeddingError) as error:
@@ -90,11 +108,11 @@ class Routing:
                 failure = error
                 continue
             if decision is not None:
-                return decision
+                return {**decision, "scores": decision["scores"] or dict(scores)}
             failure = None
         if failure is not None:
             raise failure
-        return RouteDecision(agents=[], method="direct", scores={}, reason="No strategy chose an agent.")
+        return RouteDecision(agents=[], method="direct", scores=scores, reason="No strategy chose an agent.")
 
 
 def listing(agents: Sequence[AgentCard]) -> str:

@@ -11,7 +11,7 @@ from langchain_core.messages import AnyMessage
 from agentkit import expressions
 from agentkit.context import RunContext
 from agentkit.errors import ConfigurationError, UnknownNameError
-from agentkit.graphs.routing.base import ANYONE, SUPERVISOR, AgentCard, last_user_text
+from agentkit.graphs.routing.base import ANYONE, SUPERVISOR, AgentCard, Scores, last_user_text
 from agentkit.graphs.state import RouteDecision
 
 
@@ -42,13 +42,18 @@ class RulesRouting:
         self._rules = [(rule, _condition(rule)) for rule in rules]
 
     async def decide(
-        self, messages: Sequence[AnyMessage], agents: Sequence[AgentCard], context: RunContext = ANYONE
+        self,
+        messages: Sequence[AnyMessage],
+        agents: Sequence[AgentCard],
+        context: RunContext = ANYONE,
+        scores: Scores | None = None,
     ) -> RouteDecision | None:
         """Return the decision of the first rule that holds.
 
         Raises:
             UnknownNameError: The rule names an agent there is not.
         """
+        del scores
         message = last_user_text(messages)
         values: dict[str, expressions.Value] = {
             "message": message,

@@ -33,7 +33,7 @@ from agentkit.llm.providers._http import (
     trust,
 )
 from agentkit.llm.providers._stream_end import StreamEnd
-from agentkit.llm.secrets import hide, reveal
+from agentkit.secrets import hide, reveal
 
 _DESCRIBE_SECONDS = 10.0
 _KEPT_ALIVE = 20

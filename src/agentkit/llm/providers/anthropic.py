@@ -9,17 +9,16 @@ See https://docs.anthropic.com/en/api/messages.
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, cast
 
-from langchain_core.messages import BaseMessage, SystemMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import SecretStr
 
 from agentkit.errors import ProviderError
 from agentkit.llm.base import Health, ToolSpec
 from agentkit.llm.providers._sdk import SDKProvider
+from agentkit.llm.translate.wording import instructed, json_instruction
 
 DEFAULT_MODEL = "claude-haiku-4-5"
-
-_JSON_ONLY = "Answer with one JSON object and nothing else."
 
 
 class AnthropicProvider(SDKProvider):
@@ -73,7 +72,7 @@ class AnthropicProvider(SDKProvider):
 
     def _worded(self, messages: Sequence[BaseMessage], options: dict[str, Any]) -> list[BaseMessage]:
         if _in_words(options.get("response_format") or {}):
-            return _instructed(list(messages))
+            return instructed(messages, json_instruction(None))
         return list(messages)
 
     def _astream(
@@ -95,10 +94,3 @@ class AnthropicProvider(SDKProvider):
 
 def _in_words(response_format: dict[str, Any]) -> bool:
     return response_format.get("type") == "json_object"
-
-
-def _instructed(messages: list[BaseMessage]) -> list[BaseMessage]:
-    """Put the instruction into the one system message Anthropic takes."""
-    if messages and isinstance(messages[0], SystemMessage):
-        return [SystemMessage(f"{messages[0].text}\n\n{_JSON_ONLY}"), *messages[1:]]
-    return [SystemMessage(_JSON_ONLY), *messages]

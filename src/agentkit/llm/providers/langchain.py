@@ -27,8 +27,8 @@ from agentkit.llm.base import Health, LLMConfig, LLMProvider, ModelInfo, Provide
 from agentkit.llm.providers._foreign_errors import is_passing, retry_after, status, text
 from agentkit.llm.providers._http import retryable
 from agentkit.llm.providers._stream_end import StreamEnd
-from agentkit.llm.secrets import reveal, secrets_in
 from agentkit.references import load
+from agentkit.secrets import reveal, secrets_in
 
 # What LangChain's packages call the longest answer.
 _LIMITS = ("max_tokens", "max_output_tokens", "num_predict")

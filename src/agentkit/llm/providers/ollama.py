@@ -33,7 +33,7 @@ from agentkit.llm.providers._http import (
     shown,
     trust,
 )
-from agentkit.llm.secrets import reveal
+from agentkit.secrets import reveal
 
 DEFAULT_MODEL = "qwen3:8b"
 

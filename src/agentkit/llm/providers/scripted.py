@@ -184,6 +184,11 @@ class Script:
         """Steps not consumed yet."""
         return len(self._steps)
 
+    @property
+    def calls_tools(self) -> bool:
+        """Whether a step that is left calls a tool."""
+        return any(taken.tool_calls for taken in self._steps)
+
     def assert_done(self) -> None:
         """Check that every step was consumed.
 

@@ -6,8 +6,10 @@ place to the first in the queue, on whichever loop that one waits.
 """
 
 import asyncio
+import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -91,6 +93,12 @@ class Gate:
         with self._lock:
             self._limit = min(self._limit, limit)
 
+    def set_limit(self, limit: int) -> None:
+        """Change the limit; those in the queue for whom there is a place now go in."""
+        with self._lock:
+            self._limit = limit
+            self._admit()
+
     def try_enter(self) -> bool:
         """Go in if there is a place and nobody queues for it."""
         with self._lock:
@@ -126,11 +134,14 @@ class Gate:
         """Give the place back; the first in the queue has it then."""
         with self._lock:
             self._inside -= 1
-            while self._queue and self._inside < self._limit:
-                waiter, _ = self._queue.popitem(last=False)
-                if waiter.wake():  # else its loop ended without cancelling it: it will not come
-                    waiter.granted = True
-                    self._inside += 1
+            self._admit()
+
+    def _admit(self) -> None:
+        while self._queue and self._inside < self._limit:
+            waiter, _ = self._queue.popitem(last=False)
+            if waiter.wake():  # else its loop ended without cancelling it: it will not come
+                waiter.granted = True
+                self._inside += 1
 
     def _give_up(self, waiter: _Waiter) -> None:
         with self._lock:
@@ -163,6 +174,16 @@ class Gates:
         self._limited = True
         if config.provider != "auto":
             self._narrow(address(config.provider, config, self._context), config.concurrency)
+
+    def only(self, configs: Iterable[LLMConfig]) -> None:
+        """Forget the limits of all other models: they are gone. One for `auto` is back at its next call."""
+        limits: dict[Address, int] = {}
+        for config in configs:
+            if config.concurrency is not None and config.provider != "auto":
+                place = address(config.provider, config, self._context)
+                limits[place] = min(limits.get(place, sys.maxsize), config.concurrency)
+        for place, gate in self._gates.items():
+            gate.set_limit(limits.get(place, sys.maxsize))
 
     def of(self, provider: LLMProvider) -> Gate | None:
         """The gate before a provider, which has been started; None where nothing is limited."""

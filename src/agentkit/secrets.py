@@ -1,4 +1,4 @@
-"""Options that hold secrets: wrapped until the provider's own client needs them."""
+"""Options that hold secrets: wrapped until the client they are for needs them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -20,11 +20,30 @@ def reveal(value: Any) -> Any:
     return value
 
 
-def hide(text: str, value: Any) -> str:
-    """Return `text` with every secret in `value`, and every long word of one, as `***`."""
+def hide(text: str, value: Any, *, shortest: int = 0) -> str:
+    """Return `text` with every secret in `value`, and every long word of one, as `***`.
+
+    Args:
+        text: An error, usually.
+        value: What may hold secrets, however deep.
+        shortest: Secrets with fewer characters stay; for texts that a short one, which may be
+            a common word, would make useless.
+    """
     for secret in secrets_in(value):
-        text = text.replace(secret, "***")
+        if len(secret) >= shortest:
+            text = text.replace(secret, "***")
     return text
+
+
+def hide_in(data: Any, value: Any) -> Any:
+    """Return `data` with `hide` done to every text in it, secrets that could be words aside."""
+    if isinstance(data, str):
+        return hide(data, value, shortest=_PART)
+    if isinstance(data, Mapping):
+        return {key: hide_in(item, value) for key, item in cast("Mapping[Any, Any]", data).items()}
+    if isinstance(data, list | tuple):
+        return [hide_in(item, value) for item in cast("Sequence[Any]", data)]
+    return data
 
 
 def secrets_in(value: Any) -> list[str]:
