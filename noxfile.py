@@ -35,8 +35,12 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests on the real parts: PostgreSQL, the local model, HTTP on loopback."""
-    python(session, "pytest", *session.posargs)
+    """All tests on the real parts: PostgreSQL, the local model, HTTP on loopback.
+
+    Two at a time: each worker has a PostgreSQL and a model of its own, which memory has to hold.
+    """
+    workers = ["-n", "2", "--dist", "loadfile"]
+    python(session, "pytest", "-q", *workers, "--ignore", "tests/docs", *session.posargs)
 
 
 @nox.session
