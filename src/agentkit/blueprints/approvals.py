@@ -1,11 +1,12 @@
 """The key `approval` of a tool: which of its calls wait for a person; and what can be wrong with it."""
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from agentkit import expressions
 from agentkit.blueprints.fields import Section, Text
+from agentkit.blueprints.raw import as_list, as_mapping
 from agentkit.blueprints.rule_checks import check_expression
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem
@@ -56,12 +57,12 @@ def check_approvals(tree: SourceTree, value: dict[str, Any], problems: list[Prob
         value: The tree's value; parts that do not validate are passed over.
         problems: Where faults are added.
     """
-    forgets = _mapping(value.get("runtime")).get("checkpointer") == "none"
-    for index, agent in enumerate(_list(value.get("agents"))):
-        for number, tool in enumerate(_list(_mapping(agent).get("tools"))):
+    forgets = as_mapping(value.get("runtime")).get("checkpointer") == "none"
+    for index, agent in enumerate(as_list(value.get("agents"))):
+        for number, tool in enumerate(as_list(as_mapping(agent).get("tools"))):
             path = ("agents", index, "tools", number, "approval")
-            approval = _mapping(tool).get("approval")
-            when = _mapping(approval).get("when")
+            approval = as_mapping(tool).get("approval")
+            when = as_mapping(approval).get("when")
             if isinstance(when, str) and when.strip():
                 problems += check_expression(tree, when, (*path, "when"), expressions.ARGUMENTS)
             if forgets and (approval is True or isinstance(approval, dict)):
@@ -70,11 +71,3 @@ def check_approvals(tree: SourceTree, value: dict[str, Any], problems: list[Prob
                     "Choose postgres, or memory to keep it as long as the process lives."
                 )
                 problems.append(tree.problem(message, path, key=True))
-
-
-def _mapping(value: object) -> dict[Any, Any]:
-    return cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else []

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from agentkit.blueprints.case_decisions import Decisions
 from agentkit.blueprints.fields import Section, Slug, Text
+from agentkit.blueprints.raw import as_mapping
 from agentkit.errors import AgentKitError
 from agentkit.prompts.yaml_models import unknown_choice
 
@@ -206,16 +207,12 @@ def case_faults(
         name = case.get("name")
         if isinstance(name, str) and first.setdefault(name, index) != index:
             yield f"The test name {name!r} is taken already, by test {first[name] + 1}.", (index, "name")
-        for speaker in _mapping(case.get("mock")):
+        for speaker in as_mapping(case.get("mock")):
             known = ["supervisor", *agents, *models]
             if speaker not in known and "/" not in str(speaker):  # in a team: `Teams` knows them
                 yield unknown_choice("agent or model", str(speaker), known), (index, "mock", speaker)
         for key in ("route", "hops"):
-            route = _mapping(case.get("expect")).get(key)
+            route = as_mapping(case.get("expect")).get(key)
             for number, agent in enumerate(cast("list[object]", route) if isinstance(route, list) else ()):
                 if isinstance(agent, str) and agent not in agents:
                     yield unknown_choice("agent", agent, agents), (index, "expect", key, number)
-
-
-def _mapping(value: object) -> dict[Any, Any]:
-    return cast("dict[Any, Any]", value) if isinstance(value, dict) else {}

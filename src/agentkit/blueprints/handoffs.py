@@ -1,12 +1,13 @@
 """The key `handoffs` of an agent: to whom it may hand a question on."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from agentkit.blueprints.fields import PromptRef, Text
 from agentkit.blueprints.fixed_prompts import find_prompts
+from agentkit.blueprints.raw import as_list, as_mapping
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem
 from agentkit.prompts import PromptManager, PromptVersion
@@ -56,7 +57,7 @@ def check_handoffs(
     problems: list[Problem],
 ) -> None:
     """Add every fault of the agents' `handoffs` to `problems`, and the prompts they need to `found`."""
-    agents = [_mapping(agent) for agent in _list(value.get("agents"))]
+    agents = [as_mapping(agent) for agent in as_list(value.get("agents"))]
     names = [name for agent in agents if isinstance(name := agent.get("name"), str)]
     handing = [index for index, agent in enumerate(agents) if agent.get("handoffs")]
     for index in handing:
@@ -74,23 +75,15 @@ def _agent_faults(
     others = [name for name in names if name != own]
     if given is True and not others:
         yield tree.problem("There is no other agent to hand over to.", path)
-    for name in others if given is True else _list(given):
+    for name in others if given is True else as_list(given):
         if name in others and len(name) > MAX_NAME:
             said = f"The name {name!r} is too long to hand over to: at most {MAX_NAME} characters."
             yield tree.problem(said, path)
-    for number, name in enumerate(_list(given)):
+    for number, name in enumerate(as_list(given)):
         place = (*path, number)
         if name == own:
             yield tree.problem(f"The agent {name!r} cannot hand over to itself.", place)
         elif isinstance(name, str) and name.strip() and name not in others:
             yield tree.problem(unknown_choice("agent", name, others), place)
-        elif name in _list(given)[:number]:
+        elif name in as_list(given)[:number]:
             yield tree.problem(f"The agent {name!r} is listed twice.", place)
-
-
-def _mapping(value: object) -> dict[Any, Any]:
-    return cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else []

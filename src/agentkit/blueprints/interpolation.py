@@ -14,6 +14,7 @@ from typing import Any, cast
 from pydantic import SecretStr
 
 from agentkit.blueprints.layers import Layer
+from agentkit.blueprints.raw import as_mapping
 from agentkit.blueprints.request_values import BUILT_IN, ContextText
 from agentkit.prompts.yaml_models import unknown_choice
 from agentkit.prompts.yaml_source import KeyPath
@@ -66,7 +67,7 @@ def declared_parameters(
         given: Values set by the caller; they win over defaults.
         surroundings: What the defaults may refer to.
     """
-    declared = _mapping(_mapping(layer.value).get("parameters"))
+    declared = as_mapping(as_mapping(layer.value).get("parameters"))
     for name in given.keys() - declared.keys():
         message = unknown_choice("parameter", name, map(str, declared))
         document, place = layer.origin.locate(("parameters",))
@@ -76,7 +77,7 @@ def declared_parameters(
         if name in given:
             values[str(name)] = given[name]
         else:
-            default = _mapping(spec).get("default")
+            default = as_mapping(spec).get("default")
             path = ("parameters", name, "default")
             values[str(name)] = _Interpolation(layer, None, surroundings).value(default, path)
     return values
@@ -126,10 +127,6 @@ def _may_be_context(path: KeyPath) -> bool:
     return path[0] in ("agents", "supervisor") and path[-3:-1] == ("prompt", "variables")
 
 
-def _mapping(value: object) -> dict[Any, Any]:
-    return cast(dict[Any, Any], value) if isinstance(value, dict) else {}
-
-
 class _Interpolation:
     def __init__(
         self,
@@ -140,7 +137,7 @@ class _Interpolation:
     ) -> None:
         self._secrets = {} if secrets is None else secrets
         self._origin = layer.origin
-        self._declared = {*BUILT_IN, *map(str, _mapping(_mapping(layer.value).get("context")))}
+        self._declared = {*BUILT_IN, *map(str, as_mapping(as_mapping(layer.value).get("context")))}
         self._parameters = parameters
         self._surroundings = surroundings
 

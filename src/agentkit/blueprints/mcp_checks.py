@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
+from agentkit.blueprints.raw import as_list, as_mapping
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem
 from agentkit.prompts.yaml_models import unknown_choice
@@ -25,15 +26,15 @@ def check_mcp(
         problems: Where faults are added.
         warnings: Where things are added that work but are probably not meant.
     """
-    servers = _mapping(value.get("mcp_servers"))
-    allowed = _list(_mapping(value.get("security")).get("allowed_commands"))
+    servers = as_mapping(value.get("mcp_servers"))
+    allowed = as_list(as_mapping(value.get("security")).get("allowed_commands"))
     used: set[object] = set()
     for name in servers:
-        server = _mapping(servers[name])
+        server = as_mapping(servers[name])
         problems += _faults(tree, server, allowed, ("mcp_servers", name))
         warnings += _open_secrets(tree, server, ("mcp_servers", name))
-    for index, agent in enumerate(_list(value.get("agents"))):
-        tools = [_mapping(tool) for tool in _list(_mapping(agent).get("tools"))]
+    for index, agent in enumerate(as_list(value.get("agents"))):
+        tools = [as_mapping(tool) for tool in as_list(as_mapping(agent).get("tools"))]
         problems += _taken(tree, tools, servers, ("agents", index, "tools"))
         used |= {name for tool in tools if isinstance(name := tool.get("mcp"), str)}
     for name in servers:
@@ -57,7 +58,7 @@ def _faults(tree: SourceTree, server: dict[Any, Any], allowed: list[Any], path: 
 
 def _open_secrets(tree: SourceTree, server: dict[Any, Any], path: KeyPath) -> Iterator[Problem]:
     for part in ("headers", "env"):
-        for key, text in _mapping(server.get(part)).items():
+        for key, text in as_mapping(server.get(part)).items():
             if isinstance(text, str) and _CREDENTIAL.search(str(key)):
                 message = f"{key} looks like a secret: write it as ${{secret:NAME}}, then nothing shows it."
                 yield tree.problem(message, (*path, part, key))
@@ -80,7 +81,7 @@ def _taken(
             yield tree.problem(message, (*path, number, "mcp"))
         seen.add(name)
         for part in ("include", "exclude"):
-            for index, pattern in enumerate(_list(tool.get(part))):
+            for index, pattern in enumerate(as_list(tool.get(part))):
                 if isinstance(pattern, str) and (fault := _pattern_fault(pattern)):
                     yield tree.problem(fault, (*path, number, part, index))
 
@@ -92,11 +93,3 @@ def _pattern_fault(pattern: str) -> str | None:
     if "[" in rest:
         return f"The pattern {pattern!r} opens a '[' that nothing closes; *, ? and [abc] have a meaning."
     return None
-
-
-def _mapping(value: object) -> dict[Any, Any]:
-    return cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else []

@@ -21,6 +21,7 @@ from agentkit.blueprints.inheritance import (
     out_of_reach,
     plain,
 )
+from agentkit.blueprints.raw import as_list, as_mapping
 from agentkit.blueprints.schema import Blueprint, SecuritySpec
 from agentkit.blueprints.sources import SourceTree
 from agentkit.blueprints.teams import PATH_SEPARATOR, TeamSpec, is_team
@@ -82,7 +83,7 @@ class Teams:
         self._above = _with(tree, value, above)
         if above is not None:
             self._code_is_allowed(above)
-        for index, member in enumerate(_list(value.get("agents"))):
+        for index, member in enumerate(as_list(value.get("agents"))):
             if is_team(member):
                 self._team(cast("dict[str, Any]", member), ("agents", index))
         self._tests_name_teams()
@@ -117,8 +118,8 @@ class Teams:
 
     def _parameters(self, member: dict[str, Any], path: Path, place: KeyPath) -> dict[str, object]:
         """Those of the given parameters that the team has; the others are reported."""
-        given = _mapping(member.get("parameters"))
-        declared = _mapping(_mapping(Inheritance(path).layer.value).get("parameters")) if given else {}
+        given = as_mapping(member.get("parameters"))
+        declared = as_mapping(as_mapping(Inheritance(path).layer.value).get("parameters")) if given else {}
         for name in given.keys() - declared.keys():
             message = unknown_choice("parameter", str(name), map(str, declared))
             where = (*place, "parameters", name)
@@ -150,8 +151,8 @@ class Teams:
                         f"team. Allowed: {valid}. Add its module there too if you trust it."
                     )
                     self._report(message, path)
-        for name, server in _mapping(self._value.get("mcp_servers")).items():
-            command = _mapping(server).get("command")
+        for name, server in as_mapping(self._value.get("mcp_servers")).items():
+            command = as_mapping(server).get("command")
             for owner, commands in above.commands:
                 if isinstance(command, str) and command not in commands:
                     valid = ", ".join(commands) or "(none)"
@@ -163,15 +164,15 @@ class Teams:
 
     def _tests_name_teams(self) -> None:
         """Who is in a team is named by its path in tests: `cluster/kubernetes`."""
-        members = [_mapping(member) for member in _list(self._value.get("agents")) if is_team(member)]
+        members = [as_mapping(member) for member in as_list(self._value.get("agents")) if is_team(member)]
         # Of a team with faults nobody knows who is in it.
         faulty = {str(member.get("name")) for member in members} - self.loaded.keys()
         who, teams = set(speakers(self.loaded)), set(paths(self.loaded))
-        for number, test in enumerate(_list(self._value.get("tests"))):
+        for number, test in enumerate(as_list(self._value.get("tests"))):
             mocked = [
-                str(name) for name in _mapping(_mapping(test).get("mock")) if PATH_SEPARATOR in str(name)
+                str(name) for name in as_mapping(as_mapping(test).get("mock")) if PATH_SEPARATOR in str(name)
             ]
-            expected = _mapping(_mapping(_mapping(test).get("expect")).get("teams"))
+            expected = as_mapping(as_mapping(as_mapping(test).get("expect")).get("teams"))
             for kind, names, known, place in (
                 ("agent or model", mocked, who, ("mock",)),
                 ("team", map(str, expected), teams, ("expect", "teams")),
@@ -244,8 +245,8 @@ def _described(member: TeamSpec, below: "LoadedBlueprint") -> TeamSpec:
 
 def _references(value: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Every `use` of a model, and of anything within an agent, with its place."""
-    for name, model in _mapping(value.get("models")).items():
-        use = _mapping(model).get("use")
+    for name, model in as_mapping(value.get("models")).items():
+        use = as_mapping(model).get("use")
         if isinstance(use, str):
             yield ("models", name, "use"), use
     yield from _uses(value.get("agents"), ("agents",))
@@ -256,16 +257,8 @@ def _uses(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
         for index, item in enumerate(cast("Sequence[object]", value)):
             yield from _uses(item, (*path, index))
         return
-    for key, item in _mapping(value).items():
+    for key, item in as_mapping(value).items():
         if key == "use" and isinstance(item, str) and ":" in item:
             yield (*path, key), item
         else:
             yield from _uses(item, (*path, key))
-
-
-def _mapping(value: object) -> dict[Any, Any]:
-    return cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else []

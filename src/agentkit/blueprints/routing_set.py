@@ -1,13 +1,14 @@
 """Labelled utterances: files that say which agent should get what, to measure routing with."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from agentkit.blueprints.fields import Section, Text
+from agentkit.blueprints.raw import as_list, as_mapping
 from agentkit.blueprints.sources import MAIN_FILE
 from agentkit.errors import BlueprintError
 from agentkit.prompts.yaml_models import unknown_choice, validation_problems
@@ -109,8 +110,8 @@ def _line(document: YamlDocument, number: int) -> int:
 def _faults(value: object, agents: Collection[str]) -> Iterator[tuple[str, KeyPath]]:
     """What the schema cannot say: names that are no agent's, and messages that are there twice."""
     first: dict[str, int] = {}
-    for number, item in enumerate(_list(_mapping(value).get("utterances"))):
-        given = _mapping(item)
+    for number, item in enumerate(as_list(as_mapping(value).get("utterances"))):
+        given = as_mapping(item)
         text = given.get("text")
         if isinstance(text, str) and first.setdefault(text.casefold(), number) != number:
             said = f"The text {text!r} is here twice, first as utterance {first[text.casefold()] + 1}."
@@ -123,18 +124,10 @@ def _faults(value: object, agents: Collection[str]) -> Iterator[tuple[str, KeyPa
 
 def _names(given: dict[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     listed: list[tuple[KeyPath, object]] = [(("agents",), given.get("agents"))]
-    listed += [(("accept", number), route) for number, route in enumerate(_list(given.get("accept")))]
+    listed += [(("accept", number), route) for number, route in enumerate(as_list(given.get("accept")))]
     for place, route in listed:
         if isinstance(route, str):
             yield place, route
-        for number, name in enumerate(_list(route)):
+        for number, name in enumerate(as_list(route)):
             if isinstance(name, str):
                 yield (*place, number), name
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> Sequence[object]:
-    return cast("list[object]", value) if isinstance(value, list) else ()

@@ -1,8 +1,9 @@
 """What can be wrong with `routing.rules`: the expressions, and who they send to."""
 
-from typing import Any, cast
+from typing import Any
 
 from agentkit import expressions
+from agentkit.blueprints.raw import as_list, as_mapping
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem
 from agentkit.prompts.yaml_models import unknown_choice
@@ -19,26 +20,26 @@ def check_rules(tree: SourceTree, value: dict[str, Any], problems: list[Problem]
         value: The tree's value; parts that do not validate are passed over.
         problems: Where faults are added.
     """
-    routing = _mapping(value.get("routing"))
-    rules = _list(routing.get("rules"))
+    routing = as_mapping(value.get("routing"))
+    rules = as_list(routing.get("rules"))
     _both_or_none(tree, routing.get("strategy"), bool(rules), problems)
-    agents = [_mapping(agent).get("name") for agent in _list(value.get("agents"))]
+    agents = [as_mapping(agent).get("name") for agent in as_list(value.get("agents"))]
     names = [name for name in agents if isinstance(name, str)]
     parallel = routing.get("parallel", 1)
     for number, rule in enumerate(rules):
         path = ("routing", "rules", number)
-        when, to = _mapping(rule).get("when"), _mapping(rule).get("to")
+        when, to = as_mapping(rule).get("when"), as_mapping(rule).get("to")
         if isinstance(when, str) and when.strip():
             problems += check_expression(tree, when, (*path, "when"))
         problems += _targets(tree, to, names, parallel, (*path, "to"))
 
 
 def _both_or_none(tree: SourceTree, strategy: object, rules: bool, problems: list[Problem]) -> None:
-    named = "rules" in _list(strategy)
+    named = "rules" in as_list(strategy)
     if named and not rules:
-        place = ("routing", "strategy", _list(strategy).index("rules"))
+        place = ("routing", "strategy", as_list(strategy).index("rules"))
         problems.append(tree.problem("There are no rules: add routing.rules.", place))
-    if rules and not named and _list(strategy):
+    if rules and not named and as_list(strategy):
         message = "The rules are never looked at: add 'rules' to routing.strategy, or leave that out."
         problems.append(tree.problem(message, ("routing", "rules"), key=True))
 
@@ -62,8 +63,8 @@ def check_expression(
 def _targets(
     tree: SourceTree, to: object, names: list[str], parallel: object, path: KeyPath
 ) -> list[Problem]:
-    listed = bool(_list(to))
-    targets = _list(to) or [to]
+    listed = bool(as_list(to))
+    targets = as_list(to) or [to]
     problems: list[Problem] = []
     for index, name in enumerate(targets):
         place = (*path, index) if listed else path
@@ -78,11 +79,3 @@ def _targets(
         message = f"The rule sends to {len(targets)} agents, but routing.parallel is {parallel}: raise it."
         problems.append(tree.problem(message, path))
     return problems
-
-
-def _mapping(value: object) -> dict[Any, Any]:
-    return cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else []

@@ -6,8 +6,9 @@ fallbacks of its own (see `llm_config`). What never counts is warned of instead.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from typing import Any
 
+from agentkit.blueprints.raw import as_list, as_mapping
 from agentkit.blueprints.sources import SourceTree
 from agentkit.blueprints.teams import is_team
 from agentkit.errors import Problem
@@ -31,10 +32,10 @@ def unused_or_unreached(tree: SourceTree, value: dict[str, Any]) -> list[Problem
 
 
 def _models(value: dict[str, Any]) -> Iterable[_Warning]:
-    models = _mapping(value.get("models"))
+    models = as_mapping(value.get("models"))
     named = {name for key, part in value.items() if key not in ("models", "tests") for name in _named(part)}
-    agents = [_mapping(agent) for agent in _list(value.get("agents")) if not is_team(agent)]
-    by_default = not all("model" in part for part in [*agents, _mapping(value.get("supervisor"))])
+    agents = [as_mapping(agent) for agent in as_list(value.get("agents")) if not is_team(agent)]
+    by_default = not all("model" in part for part in [*agents, as_mapping(value.get("supervisor"))])
     asked: set[str] = named | {"main"} if by_default else named
     backups = {name for model in asked for name in _fallbacks(models, model)}
     for name in models:
@@ -54,22 +55,22 @@ def _models(value: dict[str, Any]) -> Iterable[_Warning]:
 
 def _named(value: object) -> Iterator[str]:
     """Every text under a key `model`, wherever that is."""
-    for key, part in _mapping(value).items():
+    for key, part in as_mapping(value).items():
         if key == "model" and isinstance(part, str):
             yield part
         yield from _named(part)
-    for part in _list(value):
+    for part in as_list(value):
         yield from _named(part)
 
 
 def _fallbacks(models: dict[Any, Any], name: str) -> list[str]:
-    listed = _list(_mapping(models.get(name)).get("fallbacks"))
+    listed = as_list(as_mapping(models.get(name)).get("fallbacks"))
     return [fallback for fallback in listed if isinstance(fallback, str)]
 
 
 def _parameters(tree: SourceTree, value: dict[str, Any]) -> Iterable[_Warning]:
     text = "\n".join(document.text for document in tree.documents)
-    for name in _mapping(value.get("parameters")):
+    for name in as_mapping(value.get("parameters")):
         if f"${{param:{name}}}" not in text:
             yield f"Nothing uses the parameter {name!r}.", ("parameters", name), True
 
@@ -79,25 +80,17 @@ def _unreached(value: dict[str, Any]) -> Iterable[_Warning]:
 
     The other strategies know every agent.
     """
-    routing = _mapping(value.get("routing"))
-    if _list(routing.get("strategy")) != ["rules"]:
+    routing = as_mapping(value.get("routing"))
+    if as_list(routing.get("strategy")) != ["rules"]:
         return
-    targets = [_mapping(rule).get("to") for rule in _list(routing.get("rules"))]
-    named = [name for target in targets for name in (_list(target) or [target])]
-    agents = [_mapping(agent) for agent in _list(value.get("agents"))]
+    targets = [as_mapping(rule).get("to") for rule in as_list(routing.get("rules"))]
+    named = [name for target in targets for name in (as_list(target) or [target])]
+    agents = [as_mapping(agent) for agent in as_list(value.get("agents"))]
     if any(agent.get("handoffs") is True for agent in agents):
         return
-    named += [name for agent in agents for name in _list(agent.get("handoffs"))]
+    named += [name for agent in agents for name in as_list(agent.get("handoffs"))]
     for index, agent in enumerate(agents):
         name = agent.get("name")
         if isinstance(name, str) and name not in named:
             message = f"Nobody is sent to the agent {name!r}: no rule names it, and only rules decide."
             yield message, ("agents", index, "name"), False
-
-
-def _mapping(value: object) -> dict[Any, Any]:
-    return cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else []

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any, cast
 
 from agentkit.blueprints.fields import PromptRef
+from agentkit.blueprints.raw import as_mapping
 from agentkit.blueprints.sources import SourceTree
 from agentkit.errors import Problem
 from agentkit.prompts import PromptVersion
@@ -13,10 +14,10 @@ from agentkit.prompts.yaml_source import KeyPath
 
 def check_test_values(tree: SourceTree, value: dict[str, Any], problems: list[Problem]) -> None:
     """Add to `problems` every value that one of the blueprint's tests gives and nobody declares."""
-    declared = [str(name) for name in _mapping(value.get("context"))]
+    declared = [str(name) for name in as_mapping(value.get("context"))]
     tests = value.get("tests")
     for index, test in enumerate(cast("list[Any]", tests) if isinstance(tests, list) else ()):
-        for name in _mapping(_mapping(test).get("context")):
+        for name in as_mapping(as_mapping(test).get("context")):
             if name not in declared:
                 message = unknown_choice("value of the request", str(name), declared)
                 problems.append(tree.problem(message, ("tests", index, "context", name), key=True))
@@ -45,7 +46,3 @@ def variable_faults(
             message = f"{unknown_choice('variable', name, choices)} They are those of {wanted.ref!r}."
             problems.append(tree.problem(message, place, key=True))
     return problems
-
-
-def _mapping(value: object) -> dict[Any, Any]:
-    return cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
