@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired, cast
 
-from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse, hook_config
+from langchain.agents.middleware import AgentState, ModelRequest, ModelResponse, hook_config
 from langchain.tools import ToolRuntime
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool
@@ -20,6 +20,7 @@ from typing_extensions import TypedDict
 
 from agentkit.context import RunContext
 from agentkit.events import EventBus, HandedOver
+from agentkit.graphs.around import AroundModel
 from agentkit.graphs.routing.base import SUPERVISOR, AgentCard, last_user_text, listing
 from agentkit.graphs.state import AgentInput, Hop, StopReason
 
@@ -70,7 +71,7 @@ class HandoffState(AgentState[Any]):
     handoff: NotRequired[Annotated[Handoff | None, _first]]
 
 
-class HandoffMiddleware(AgentMiddleware[HandoffState, RunContext, Any]):
+class HandoffMiddleware(AroundModel[HandoffState]):
     """Gives an agent the tools to hand over with, and ends its turn when it has.
 
     Where it may not, because it answers beside other agents or without a supervisor, the
@@ -99,7 +100,7 @@ class HandoffMiddleware(AgentMiddleware[HandoffState, RunContext, Any]):
         del runtime
         return {"jump_to": "end"} if state.get("handoff") else None
 
-    async def awrap_model_call(
+    async def around_model(
         self,
         request: ModelRequest[RunContext],
         handler: Callable[[ModelRequest[RunContext]], Awaitable[ModelResponse[Any]]],

@@ -7,7 +7,7 @@ need not read the sentence. The history stays valid: no call of a tool is left w
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, NotRequired, cast
 
-from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
+from langchain.agents.middleware import AgentState, ModelRequest, ModelResponse
 from langchain.agents.middleware.types import ExtendedModelResponse, PrivateStateAttr, ToolCallRequest
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
 from langgraph.runtime import Runtime
@@ -16,6 +16,7 @@ from langgraph.types import Command
 from agentkit.context import RunContext
 from agentkit.errors import BudgetExceededError
 from agentkit.events import EventBus, LimitReached
+from agentkit.graphs.around import AroundModel
 from agentkit.graphs.state import ReachedLimit
 
 REACHED = "limits_reached"
@@ -110,7 +111,7 @@ class LimitState(AgentState[Any]):
     rounds: NotRequired[Annotated[int, PrivateStateAttr]]
 
 
-class SpendingMiddleware(AgentMiddleware[LimitState, RunContext, Any]):
+class SpendingMiddleware(AroundModel[LimitState]):
     """Ends an agent's turn with an answer when a budget no longer admits its model.
 
     Args:
@@ -130,7 +131,7 @@ class SpendingMiddleware(AgentMiddleware[LimitState, RunContext, Any]):
         """Name in traces."""
         return "limits"
 
-    async def awrap_model_call(
+    async def around_model(
         self,
         request: ModelRequest[RunContext],
         handler: Callable[[ModelRequest[RunContext]], Awaitable[ModelResponse[Any]]],
@@ -169,7 +170,7 @@ class ToolRoundsMiddleware(SpendingMiddleware):
         super().__init__(agent, events)
         self._most = most
 
-    async def awrap_model_call(
+    async def around_model(
         self,
         request: ModelRequest[RunContext],
         handler: Callable[[ModelRequest[RunContext]], Awaitable[ModelResponse[Any]]],

@@ -4,13 +4,14 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, cast
 
-from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
+from langchain.agents.middleware import AgentState, ModelRequest, ModelResponse
 from langchain.agents.structured_output import ProviderStrategy, StructuredOutputValidationError
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
 from agentkit.context import RunContext
 from agentkit.errors import StructuredOutputError
 from agentkit.extras import require
+from agentkit.graphs.around import AroundModel
 
 ATTEMPTS = 3
 """How often a model is asked for an answer that fits."""
@@ -31,7 +32,7 @@ def response_format(agent: str, schema: Mapping[str, Any]) -> ProviderStrategy[d
     return ProviderStrategy(cast("Any", named), strict=True)
 
 
-class OutputMiddleware(AgentMiddleware[AgentState[Any], RunContext, Any]):
+class OutputMiddleware(AroundModel[AgentState[Any]]):
     """Checks an agent's answers against its schema, and asks again for one that does not fit.
 
     Args:
@@ -55,7 +56,7 @@ class OutputMiddleware(AgentMiddleware[AgentState[Any], RunContext, Any]):
         """Name in traces."""
         return "output"
 
-    async def awrap_model_call(
+    async def around_model(
         self,
         request: ModelRequest[RunContext],
         handler: Callable[[ModelRequest[RunContext]], Awaitable[ModelResponse[Any]]],

@@ -8,11 +8,12 @@ them. A model's message carries the labels in `response_metadata["prompts"]`, a 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
-from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain.agents.middleware import AgentState, ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from agentkit.context import RunContext
+from agentkit.graphs.around import AroundModel
 
 PROMPTS = "prompts"
 """Key in a message's `response_metadata`, and in a run's `metadata`."""
@@ -39,7 +40,7 @@ def noting(config: RunnableConfig | None, used: Sequence[str]) -> RunnableConfig
     return cast("RunnableConfig", {**(config or {}), "metadata": {**given, PROMPTS: list(used)}})
 
 
-class PromptsNoted(AgentMiddleware[Any, RunContext, Any]):
+class PromptsNoted(AroundModel[AgentState[Any]]):
     """Notes on every message of an agent's model which prompts it was made with.
 
     Args:
@@ -50,7 +51,7 @@ class PromptsNoted(AgentMiddleware[Any, RunContext, Any]):
         super().__init__()
         self._used = tuple(used)
 
-    async def awrap_model_call(
+    async def around_model(
         self,
         request: ModelRequest[RunContext],
         handler: Callable[[ModelRequest[RunContext]], Awaitable[ModelResponse[Any]]],

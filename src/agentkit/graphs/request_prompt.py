@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain.agents.middleware import AgentState, ModelRequest, ModelResponse
 from langchain_core.messages import SystemMessage
 
 from agentkit.context import RunContext
+from agentkit.graphs.around import AroundModel
 from agentkit.prompts import PromptText
 
 SystemPrompt = str | Callable[[RunContext], str]
@@ -25,7 +26,7 @@ def named(prompt: SystemPrompt) -> str:
     )
 
 
-class RequestPromptMiddleware(AgentMiddleware[Any, RunContext, Any]):
+class RequestPromptMiddleware(AroundModel[AgentState[Any]]):
     """Gives an agent's model the system prompt of the request.
 
     Args:
@@ -36,7 +37,7 @@ class RequestPromptMiddleware(AgentMiddleware[Any, RunContext, Any]):
         super().__init__()
         self._prompt = prompt
 
-    async def awrap_model_call(
+    async def around_model(
         self,
         request: ModelRequest[RunContext],
         handler: Callable[[ModelRequest[RunContext]], Awaitable[ModelResponse[Any]]],
