@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Project:
 
     root: Path
     env: dict[str, str]
+    started: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
 
     def script(self, *replies: Any) -> None:
         """Write the blueprint `team` whose model gives these replies."""
@@ -62,8 +63,8 @@ class Project:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `agentkit` and return at once."""
-        return subprocess.Popen(
+        """Start `agentkit` and return at once; the fixture kills what is still there in the end."""
+        process = subprocess.Popen(
             command(arguments),
             cwd=self.root,
             env=self.env,
@@ -71,6 +72,8 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
 
 
 def command(arguments: Sequence[str]) -> list[str]:
@@ -78,7 +81,7 @@ def command(arguments: Sequence[str]) -> list[str]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, database_url: str, models_dir: Path) -> Project:
+def project(tmp_path: Path, database_url: str, models_dir: Path) -> Iterator[Project]:
     """A project on a fresh database, with one note, and the machine's model weights."""
     data = tmp_path / "data"
     data.mkdir()
@@ -92,4 +95,7 @@ def project(tmp_path: Path, database_url: str, models_dir: Path) -> Project:
     env |= {"AGENTKIT_DATABASE_URL": database_url, "AGENTKIT_DATA_DIR": str(data), "COLUMNS": "200"}
     made = Project(tmp_path, env)
     made.script("Use yield [1].")
-    return made
+    yield made
+    for process in made.started:
+        with process:  # waits, and closes its pipes
+            process.kill()

@@ -259,6 +259,23 @@ def test_ctrl_c_interrupts_an_answer(weights_store: WeightsStore):
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "interrupted\nTrue\n", "")
 
 
+def test_a_server_let_go_the_moment_it_is_there_ends(weights_store: WeightsStore):
+    """A turn cancelled while the model loads: llama.cpp forgets an order to end given too early."""
+    ended = run(
+        """
+        from agentkit.llm.providers._llama_server import ServerSpec, servers
+        spec = ServerSpec(store.ensure("smollm2-135m-instruct").file("model.gguf"), 2048, 1)
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # threads that get in each other's way
+        for owner in range(20):
+            servers.acquire(spec, owner)
+            servers.release(owner)
+        print("ended")
+        """,
+        weights_store,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ended\n", "")
+
+
 async def test_missing_weights_are_fetched_with_progress(
     tmp_path: Path, weights_store: WeightsStore, bus, monkeypatch
 ):

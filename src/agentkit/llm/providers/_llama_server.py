@@ -116,10 +116,15 @@ def _launch(spec: ServerSpec) -> LlamaServer:
     params.cors_origins = ""
     params.ui = False
     params.endpoint_slots = False
+    params.endpoint_metrics = True
     params.warmup = False
     params.verbosity = -1  # it writes to standard error, past Python's logging
     try:
         native = llama.Server(params)
+        # Answered by the server's main loop, so afterwards that runs. A server destroyed between
+        # its construction and the start of its loop waits for that loop for ever: `terminate`
+        # is forgotten by a `start_loop` that comes after it.
+        native.handle_metrics()
     except (RuntimeError, ValueError) as error:
         raise ProviderError(
             f"llama.cpp cannot load {spec.weights}: {error}",
