@@ -12,7 +12,7 @@ from agentkit.errors import ConfigurationError, nearest
 from agentkit.graphs.approval import tool_name
 from agentkit.llm.providers.scripted import Script
 from agentkit.references import load
-from agentkit.tools import TOOLS, available
+from agentkit.tools import TOOLS, ToolParts, ToolType, available
 from agentkit.tools.mcp import McpTool
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,10 @@ def _tools(agent: AgentSpec, spec: ToolSpec, allowed: Sequence[str], offered: Of
         if spec.mcp in offered:
             yield from _chosen(agent.name, spec, offered[spec.mcp])
     elif spec.use is None:
-        yield available(TOOLS.get(spec.name or ""))
+        registered = TOOLS.get(spec.name or "")
+        if isinstance(registered, ToolType):
+            registered = registered.build(registered.options(), ToolParts(agent.name))
+        yield available(registered)
     else:
         tool = load(spec.use, allowed=allowed, kind="tool")
         if not isinstance(tool, BaseTool) and not callable(tool):

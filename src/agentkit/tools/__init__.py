@@ -1,11 +1,12 @@
 """Tools by name; packages add theirs under the entry-point group `agentkit.tools`."""
 
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool as LangChainTool
 
 from agentkit.registry import Registry
-from agentkit.tools.base import available, tool
+from agentkit.tools.base import BaseTool, Risk, ToolOptions, ToolParts, ToolResult, ToolType, available
+from agentkit.tools.function import tool
 
-TOOLS = Registry[BaseTool](
+TOOLS = Registry[LangChainTool | ToolType](
     "tool",
     group="agentkit.tools",
     table={
@@ -13,4 +14,14 @@ TOOLS = Registry[BaseTool](
     },
 )
 
-__all__ = ["TOOLS", "available", "tool"]
+__all__ = [
+    "TOOLS",
+    "BaseTool",
+    "Risk",
+    "ToolOptions",
+    "ToolParts",
+    "ToolResult",
+    "ToolType",
+    "available",
+    "tool",
+]

@@ -1,13 +1,12 @@
 """The tool `code_execute`: the model writes Python, a sandbox runs it, the model reads what came of it."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
 
-from langchain_core.tools import ArgsSchema, BaseTool
+from langchain_core.tools import ArgsSchema
 from pydantic import BaseModel, ConfigDict, Field
 
-from agentkit import portal
 from agentkit.errors import SandboxError
+from agentkit.tools.base import BaseTool, Risk, ToolResult, shortened
 from agentkit.tools.sandbox import SANDBOXES, Exit, Sandbox, SandboxResult
 
 SHOWN = 8000
@@ -44,7 +43,9 @@ class CodeExecute(BaseTool):
         " Each call starts from nothing: no variables or files of earlier calls, no internet, no programs."
     )
     args_schema: ArgsSchema | None = CodeArguments
-    response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
+    timeout: float | None = None  # the sandbox has its own limits
+    max_output: int = 2 * SHOWN  # its notes stand below what is printed, and are never cut
+    risk: Risk = "none"
     sandbox: Sandbox = Field(exclude=True)
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -57,15 +58,13 @@ class CodeExecute(BaseTool):
         """
         self.sandbox.ensure_available()
 
-    def _run(self, code: str) -> tuple[str, dict[str, Any] | None]:
-        return portal.run(self._arun, code)
-
-    async def _arun(self, code: str) -> tuple[str, dict[str, Any] | None]:
+    async def execute(self, code: str) -> ToolResult:
+        """Run the program."""
         try:
             result = await self.sandbox.run(code)
         except (SandboxError, ValueError) as error:
-            return f"[not run: {error}]", None
-        artifact = {
+            return ToolResult.failed(f"[not run: {error}]")
+        data = {
             "exit": result.exit,
             "stdout": result.stdout,
             "stderr": result.stderr,
@@ -74,7 +73,7 @@ class CodeExecute(BaseTool):
             "seconds": result.seconds,
             "backend": result.backend,
         }
-        return describe(result), artifact
+        return ToolResult(result.exit == "ok", describe(result), data=data)
 
 
 def describe(result: SandboxResult) -> str:
@@ -92,14 +91,7 @@ def describe(result: SandboxResult) -> str:
         notes.append(f"files: {listed}")
     if result.left_out:
         notes.append(f"files left out, too many, too large or links: {', '.join(result.left_out)}")
-    return "\n".join([*([_shortened(printed)] if printed else []), *(f"[{note}]" for note in notes)])
-
-
-def _shortened(text: str) -> str:
-    if len(text) <= SHOWN:
-        return text
-    half = SHOWN // 2
-    return f"{text[:half]}\n[{len(text) - SHOWN} characters left out]\n{text[-half:]}"
+    return "\n".join([*([shortened(printed, SHOWN)] if printed else []), *(f"[{note}]" for note in notes)])
 
 
 code_execute = CodeExecute(sandbox=SANDBOXES.get("auto")())
